@@ -1,0 +1,1 @@
+"""What a log line and an event must look like: the contract as typed structs, decoded strictly."""

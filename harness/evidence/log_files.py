@@ -1,0 +1,156 @@
+"""Reading what one process start wrote: typed lines, broken lines, and the proof that no line was lost.
+
+``seq`` counts a process's lines from 0 without a gap. So a *lost line* (a hole in ``seq``: nothing is proven about
+what it may have said) differs from a *lost event* (no hole, yet the line that had to follow never came).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.log_lines import ContractViolation, Line, ServiceStopped, decode_line
+from harness.evidence.records import ProcessStart
+
+BEGINNING, END = "", "~"
+"""Before and after every timestamp, in text order."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """A line that breaks the contract, with its place and its beginning."""
+
+    file: str
+    number: int
+    ts: str
+    problem: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class LostLines:
+    """A hole in ``seq``. ``last`` is None where the log ends too early: then nobody knows how many are missing."""
+
+    service: str
+    instance: str
+    file: str
+    first: int
+    last: int | None
+    since: str
+    until: str
+
+    def __str__(self) -> str:
+        which = "everything from" if self.last is None else "line" if self.first == self.last else "lines"
+        numbers = f"{self.first}" if self.last in (None, self.first) else f"{self.first}–{self.last}"
+        return f"{which} seq {numbers} of instance {self.instance} is missing from {self.file} (after {self.since or 'the start'}, before {self.until if self.until != END else 'the end'})"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLog:
+    """All that one process start wrote."""
+
+    service: str
+    instance: str
+    file: str
+    killed: bool
+    lines: tuple[Line, ...]
+    broken: tuple[BrokenLine, ...]
+    lost: tuple[LostLines, ...]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Collects one file. Positions are (seq, ts) of every line whose seq could be read, in file order."""
+
+    file: str
+    lines: list[Line] = field(default_factory=list)
+    broken: list[BrokenLine] = field(default_factory=list)
+    positions: list[tuple[int, str]] = field(default_factory=list)
+    instance: str = ""
+    last_ts: str = BEGINNING
+
+    def read(self, number: int, raw: bytes) -> None:
+        try:
+            line = decode_line(raw)
+        except ContractViolation as violation:
+            self._read_broken(number, raw, str(violation))
+            return
+        if not self.instance:
+            self.instance = line.instance
+        elif line.instance != self.instance:
+            self.report(number, raw, f"instance {line.instance!r} in the file of {self.instance!r}")
+        self.last_ts = line.ts
+        self.positions.append((line.seq, line.ts))
+        self.lines.append(line)
+
+    def report(self, number: int, raw: bytes, problem: str) -> None:
+        excerpt = raw[:300].decode("utf-8", "backslashreplace")
+        self.broken.append(BrokenLine(self.file, number, self.last_ts, problem, excerpt))
+
+    def _read_broken(self, number: int, raw: bytes, problem: str) -> None:
+        """A broken line still holds its place in ``seq`` where that much of it can be read."""
+        self.report(number, raw, problem)
+        try:
+            place = msgspec.json.decode(raw, type=_Place)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            return
+        self.positions.append((place.seq, place.ts or self.last_ts))
+
+
+class _Place(msgspec.Struct):
+    seq: int
+    ts: str = ""
+
+
+def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
+    """Read one file. A last line without newline, of a process that still runs, is not yet written and is left alone."""
+    reader = _Reader(start.file)
+    *whole, torn = path.read_bytes().split(b"\n")
+    for number, raw in enumerate(whole, start=1):
+        reader.read(number, raw.removesuffix(b"\r"))
+    if torn and start.how != "running":
+        reader.report(len(whole) + 1, torn, "the last line is torn: no newline at its end")
+    lost = [*_holes(reader, start), *_early_end(reader, start)]
+    _report_disorder(reader)
+    return ProcessLog(
+        start.service, reader.instance, start.file, start.how == "killed",
+        tuple(reader.lines), tuple(reader.broken), tuple(lost),
+    )  # fmt: skip
+
+
+def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
+    by_seq = dict(reader.positions)
+    present = sorted(by_seq)
+    before = -1
+    for seq in present:
+        if seq > before + 1:
+            since = by_seq.get(before, BEGINNING)
+            yield LostLines(start.service, reader.instance, start.file, before + 1, seq - 1, since, by_seq[seq])
+        before = seq
+
+
+def _early_end(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
+    """A process that was asked to stop says ``service.stopped`` last; without it, the end of its log is missing."""
+    ended = bool(reader.lines) and isinstance(reader.lines[-1], ServiceStopped)
+    if start.how == "stopped" and not ended:
+        first = max((seq for seq, _ in reader.positions), default=-1) + 1
+        yield LostLines(start.service, reader.instance, start.file, first, None, reader.last_ts, END)
+
+
+def _report_disorder(reader: _Reader) -> None:
+    seen: Counter[int] = Counter()
+    highest = -1
+    for seq, ts in reader.positions:
+        seen[seq] += 1
+        problem = (
+            f"seq {seq} stands there a second time: the line was duplicated" if seen[seq] > 1
+            else f"seq {seq} stands after seq {highest}: lines were swapped" if seq < highest
+            else None
+        )  # fmt: skip
+        if problem:
+            reader.broken.append(BrokenLine(reader.file, 0, ts, problem, ""))
+        highest = max(highest, seq)

@@ -1,0 +1,189 @@
+"""The records that a scenario's evidence consists of, besides log lines: each is one line or one row in a file."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+Outcome = Literal["ok", "refused", "unknown"]
+"""``ok``: answered 2xx. ``refused``: answered 4xx. ``unknown``: no answer or 5xx, so it may or may not have happened."""
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """What one client asked for and what it was told. Times are monotonic nanoseconds of the harness's one clock."""
+
+    operation_id: int
+    action: Literal["create_lead", "create_deal", "move_stage", "read", "replay", "discard"]
+    entity_type: Literal["lead", "deal"] | None
+    entity_id: str | None
+    correlation_id: str
+    arguments: dict[str, Any]
+    invoked_ns: int
+    returned_ns: int
+    outcome: Outcome
+    http_status: int | None
+    answer: dict[str, Any]
+
+
+class Planted(Struct, frozen=True, kw_only=True):
+    """A message that the harness itself put on the wire. ``expect``: where it must end: processed, or a dead-letter reason."""
+
+    message_id: str
+    correlation_id: str
+    expect: Literal["processed", "exhausted", "non_retryable", "schema_invalid", "delivery_limit", "loop_guard"]
+    why: str
+
+
+class ExpectedDeadLetter(Struct, frozen=True, kw_only=True):
+    """A scenario announces that the event of this correlation will be dead-lettered by a fault of its own making."""
+
+    correlation_id: str
+    reason: str
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """A fault from effect to undo, with the proof that it hit something. ``hits`` 0: it hit nothing and proves nothing."""
+
+    kind: str
+    place: str
+    injected_at: str
+    healed_at: str
+    hits: int
+    proof: str
+
+
+class ScenarioRecord(Struct, frozen=True, kw_only=True):
+    """What a scenario was and which part of its stack's log belongs to it: ``since < ts <= until``."""
+
+    name: str
+    stack: str
+    target: str
+    seed: int
+    since: str
+    until: str
+    planted: tuple[Planted, ...] = ()
+    expected_dead_letters: tuple[ExpectedDeadLetter, ...] = ()
+    quiet: bool = True
+    awaited: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One message as the broker saw it. ``body`` is text; bytes that are no UTF-8 are escaped."""
+
+    exchange: str
+    routing_key: str
+    message_id: str | None
+    correlation_id: str | None
+    type: str | None
+    app_id: str | None
+    headers: dict[str, Any]
+    body: str
+    delivery_mode: int | None = None
+
+
+class TapMessage(Message, frozen=True, kw_only=True):
+    """A copy from the broker's firehose: a publish with the queues it was routed to, or a delivery from one queue."""
+
+    what: Literal["published", "delivered"]
+    queues: tuple[str, ...]
+    redelivered: bool = False
+
+
+class RestingMessage(Message, frozen=True, kw_only=True):
+    """A message that lay in a queue when the scenario had ended."""
+
+    queue: str
+
+
+class LeadRow(Struct, frozen=True):
+    id: str
+    email: str
+    external_id: str | None
+    version: int
+
+
+class DealRow(Struct, frozen=True):
+    id: str
+    lead_id: str
+    version: int
+
+
+class StageRow(Struct, frozen=True):
+    entity_type: str
+    entity_id: str
+    stage: str
+    version: int
+
+
+class HistoryRow(Struct, frozen=True):
+    entity_type: str
+    entity_id: str
+    version: int
+    from_stage: str
+    to_stage: str
+    source: str
+    correlation_id: str
+    causation_id: str | None
+
+
+class OutboxRow(Struct, frozen=True):
+    service: str
+    id: int
+    event_id: str
+    event_type: str
+    entity_type: str
+    entity_id: str
+    entity_version: int
+    correlation_id: str
+    causation_id: str | None
+    sent: bool
+
+
+class RuleRow(Struct, frozen=True):
+    rule_id: str
+    event_type: str
+    to_stage: str | None
+    action: str
+    enabled: bool
+
+
+class ExecutionRow(Struct, frozen=True):
+    rule_id: str
+    entity_type: str
+    entity_id: str
+    trigger_event_id: str
+    status: str
+    attempts: int
+    correlation_id: str
+
+
+class ProcessedRow(Struct, frozen=True):
+    event_id: str
+    event_type: str
+    correlation_id: str
+
+
+class Rows(Struct, frozen=True):
+    """The database at the end of a scenario, in one snapshot."""
+
+    leads: tuple[LeadRow, ...] = ()
+    deals: tuple[DealRow, ...] = ()
+    stages: tuple[StageRow, ...] = ()
+    history: tuple[HistoryRow, ...] = ()
+    outbox: tuple[OutboxRow, ...] = ()
+    rules: tuple[RuleRow, ...] = ()
+    executions: tuple[ExecutionRow, ...] = ()
+    processed: tuple[ProcessedRow, ...] = ()
+
+
+class ProcessStart(Struct, frozen=True, kw_only=True):
+    """One start of a service. ``how`` says how it ended; only ``killed`` (by a fault of ours) excuses what it left undone."""
+
+    service: str
+    file: str
+    how: Literal["running", "stopped", "killed", "crashed"] = "running"
+    started_at: str = ""
+    ended_at: str | None = None
+    pid: int = field(default=0)

@@ -1,0 +1,130 @@
+"""Where everything lies in a run directory. The layout is the only coupling between recording and judging.
+
+::
+
+    RUN/run.json                       seed, command, target, when, and the run's verdict
+    RUN/logs/STACK/SERVICE-N.ndjson    what each process start wrote on stdout, untouched: the one copy of the log lines
+    RUN/stacks/STACK/stack.json        what was up (with credentials: mode 0600)
+    RUN/scenarios/SLUG/                scenario.json operations.ndjson faults.ndjson tap.ndjson resting.ndjson rows.json verdict.json
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class EvidenceError(Exception):
+    """A run directory lacks a file or has a broken one. The message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths of one run."""
+
+    root: Path
+
+    @property
+    def run_file(self) -> Path:
+        return self.root / "run.json"
+
+    def logs(self, stack: str) -> Path:
+        return self.root / "logs" / stack
+
+    def stack_file(self, stack: str) -> Path:
+        return self.root / "stacks" / stack / "stack.json"
+
+    def scenarios(self) -> list[ScenarioDirectory]:
+        """The scenarios that were recorded, by name of their folder."""
+        folders = sorted((self.root / "scenarios").glob("*/scenario.json"))
+        return [ScenarioDirectory(path.parent) for path in folders]
+
+    def scenario(self, name: str) -> ScenarioDirectory:
+        """The folder for a scenario, made if need be."""
+        folder = self.root / "scenarios" / re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+        folder.mkdir(parents=True, exist_ok=True)
+        return ScenarioDirectory(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioDirectory:
+    """Paths of one scenario's evidence."""
+
+    root: Path
+
+    @property
+    def scenario_file(self) -> Path:
+        return self.root / "scenario.json"
+
+    @property
+    def operations_file(self) -> Path:
+        return self.root / "operations.ndjson"
+
+    @property
+    def faults_file(self) -> Path:
+        return self.root / "faults.ndjson"
+
+    @property
+    def tap_file(self) -> Path:
+        return self.root / "tap.ndjson"
+
+    @property
+    def resting_file(self) -> Path:
+        return self.root / "resting.ndjson"
+
+    @property
+    def rows_file(self) -> Path:
+        return self.root / "rows.json"
+
+    @property
+    def verdict_file(self) -> Path:
+        return self.root / "verdict.json"
+
+    @property
+    def run(self) -> RunDirectory:
+        return RunDirectory(self.root.parent.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value whole or not at all: a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    temporary.replace(path)
+
+
+def read_json(path: Path, record: type[Record]) -> Record:
+    """Raises EvidenceError when the file is missing or is not such a record."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=record)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise EvidenceError(f"{path}: expected a {record.__name__}: {error}") from error
+
+
+def write_records(path: Path, records: Iterable[msgspec.Struct]) -> None:
+    """Write records as NDJSON."""
+    path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+
+
+def read_records(path: Path, record: type[Record]) -> tuple[Record, ...]:
+    """Read NDJSON back. Raises EvidenceError naming file and line; a missing file is an error, an empty one is not."""
+    return tuple(_records(path, record))
+
+
+def _records(path: Path, record: type[Record]) -> Iterator[Record]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise EvidenceError(f"{path}: expected {record.__name__} records: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield msgspec.json.decode(line, type=record)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise EvidenceError(f"{path}:{number}: expected a {record.__name__}: {error}") from error

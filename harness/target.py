@@ -1,0 +1,115 @@
+"""What a system under test is: its services, the edges between its processes, and where its evidence lies.
+
+A target is data (``targets/*.toml``), so that another CRM which keeps the same contracts can stand in for the
+reference one. Nothing here starts anything: ``harness.environment`` brings a target up.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_TARGET = PROJECT_ROOT / "targets" / "reference.toml"
+
+_HINT = "see targets/reference.toml for a complete example"
+
+
+class TargetError(Exception):
+    """A target file is missing, unreadable or says something impossible. The message names the file and the place."""
+
+
+class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The one database: its roles, the SQL files that make it, and the tables that a clean slate empties."""
+
+    name: str
+    roles: tuple[str, ...]
+    schema: tuple[str, ...]
+    transient: tuple[str, ...]
+
+
+class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names in the message broker. ``max_attempts`` counts the first delivery."""
+
+    exchange: str
+    work_queue: str
+    dead_letter_queue: str
+    retry_queues: tuple[str, ...]
+    max_attempts: int
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue in which an event can rest."""
+        return (self.work_queue, *self.retry_queues, self.dead_letter_queue)
+
+
+class StageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The stages of a lead or deal. A terminal stage is never left."""
+
+    initial: str
+    open: tuple[str, ...]
+    terminal: tuple[str, ...]
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One process: how to start it and which path answers 200 when it is ready."""
+
+    command: tuple[str, ...]
+    ready: str
+    environment: dict[str, str]
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole system, as read from its TOML file."""
+
+    name: str
+    edges: tuple[str, ...]
+    database: DatabaseSpec
+    broker: BrokerSpec
+    stages: StageSpec
+    tokens: dict[str, str]
+    services: dict[str, ServiceSpec]
+    rows: dict[str, str]
+
+    def edge_parts(self, edge: str) -> tuple[str, str]:
+        """``"pipeline→broker"`` → ``("pipeline", "broker")``. Raises TargetError for an edge that is not declared."""
+        if edge not in self.edges:
+            raise TargetError(f"no edge {edge!r} in target {self.name!r}; it has: {', '.join(self.edges)}")
+        source, _, destination = edge.partition("→")
+        return source, destination
+
+
+def load_target(path: Path = DEFAULT_TARGET) -> Target:
+    """Read and validate a target file. Raises TargetError with the file and the offending place."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        target = msgspec.convert(raw, Target)
+    except FileNotFoundError:
+        raise TargetError(f"no target file {path}; {_HINT}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise TargetError(f"{path}: {error}; {_HINT}") from error
+    _check_edges(path, target)
+    return target
+
+
+def _check_edges(path: Path, target: Target) -> None:
+    known_ends = {"client", "database", "broker", *target.services}
+    for edge in target.edges:
+        source, arrow, destination = edge.partition("→")
+        if not arrow or source not in known_ends or destination not in known_ends:
+            raise TargetError(f"{path}: edge {edge!r}: expected A→B with A and B out of {', '.join(sorted(known_ends))}")
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Replace each ``${name}`` of a template. Raises TargetError for a name that nobody knows."""
+    head, *rest = template.split("${")
+    filled = [head]
+    for piece in rest:
+        name, closed, tail = piece.partition("}")
+        if not closed or name not in values:
+            raise TargetError(f"{template!r}: nothing known by the name ${{{name}}}; known: {', '.join(sorted(values))}")
+        filled += [values[name], tail]
+    return "".join(filled)

@@ -1,0 +1,83 @@
+"""Rules, their actions and the timers that they set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from harness.contract.log_lines import (
+    ActionCompleted,
+    ActionStarted,
+    DeadLetterReplayed,
+    EventDeadLettered,
+    EventDeduplicated,
+    EventPublished,
+    EventSettled,
+    EventStored,
+    RuleEvaluated,
+    TimerCancelled,
+    TimerFired,
+    TimerScheduled,
+)
+from harness.trace.flow import Flow, Surroundings
+from harness.trace.obligations import Obligation, State, exactly_one
+
+EVALUATED = "received → rule evaluated"
+ACTED = "matched → action started → completed"
+
+
+def received_evaluated(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
+    """Every enabled rule for the event's type is evaluated before the event is acknowledged for good."""
+    duplicates = {line.delivery_id for line in flow.of(EventDeduplicated)}
+    evaluated = {(line.event_id, line.rule_id) for line in flow.of(RuleEvaluated)}
+    types = {line.event_id: line.event_type for line in (*flow.of(EventStored), *flow.of(EventPublished))}
+    for line in flow.of(EventSettled):
+        if line.status != "acked" or line.delivery_id in duplicates or line.event_id is None:
+            continue
+        for rule_id in sorted(around.rules_by_event_type.get(types.get(line.event_id, ""), ())):
+            state: State = "closed" if (line.event_id, rule_id) in evaluated else "open"
+            yield Obligation(EVALUATED, line, state, f"rule.evaluated of {rule_id}", line.service)
+
+
+def matched_acted(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    """A rule that matched ends with one success (or was done before: skipped), or its event is dead-lettered."""
+    ended = [line for line in flow.of(ActionCompleted) if line.status != "failed"]
+    done = {(line.event_id, line.rule_id) for line in ended}
+    successes = Counter((line.event_id, line.rule_id) for line in ended if line.status == "succeeded")
+    given_up = {line.event_id for line in flow.of(EventDeadLettered)}
+    given_up -= {line.event_id for line in flow.of(DeadLetterReplayed)}
+    first_matches = {
+        (line.event_id, line.rule_id): line for line in reversed(flow.of(RuleEvaluated)) if line.status == "matched"
+    }
+    for key, line in first_matches.items():
+        if successes[key] > 1:
+            yield Obligation(ACTED, line, "excess", "no second action.completed, succeeded", line.service)
+        else:
+            state: State = "closed" if key in done or line.event_id in given_up else "open"
+            yield Obligation(ACTED, line, state, "action.completed, succeeded or skipped", line.service)
+
+
+def action_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
+    completed = Counter(line.span_id for line in flow.of(ActionCompleted))
+    for line in flow.of(ActionStarted):
+        state = exactly_one(completed[line.span_id], excused=line.instance in around.killed_instances)
+        yield Obligation(ACTED, line, state, "action.completed", line.service)
+
+
+def action_was_matched(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    matched = {(line.event_id, line.rule_id) for line in flow.of(RuleEvaluated) if line.status == "matched"}
+    started = {line.span_id for line in flow.of(ActionStarted)}
+    for line in flow.of(ActionStarted):
+        if (line.event_id, line.rule_id) not in matched:
+            yield Obligation(ACTED, line, "orphan", "rule.evaluated, matched", line.service)
+    for completed in flow.of(ActionCompleted):
+        if completed.span_id not in started:
+            yield Obligation(ACTED, completed, "orphan", "action.started", completed.service)
+
+
+def timer_ends(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    ends = Counter(line.entity_id for line in (*flow.of(TimerFired), *flow.of(TimerCancelled)))
+    for line in flow.of(TimerScheduled):
+        state = exactly_one(ends[line.entity_id])
+        missing = "timer.fired or timer.cancelled"
+        yield Obligation("timer scheduled → fired or cancelled", line, state, missing, line.service)

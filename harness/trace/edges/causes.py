@@ -1,0 +1,50 @@
+"""Which event caused which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.contract.log_lines import CallSent, EventStored, HttpRequestReceived
+from harness.trace.flow import Flow, Surroundings
+from harness.trace.obligations import Obligation
+
+CAUSE = "event X → event Y it caused"
+
+
+def cause_resolves(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
+    """Y.causation_id names an event that a line of the same correlation is about."""
+    known = flow.event_ids() | around.planted_events
+    unresolved: set[str] = set()
+    for line in flow.lines:
+        cause = line.causation_id
+        if cause and cause not in known and cause not in unresolved:
+            unresolved.add(cause)
+            yield Obligation(CAUSE, line, "orphan", f"any line about event {cause}", line.service)
+
+
+def causes_form_no_circle(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    cause_of = {line.event_id: line.causation_id for line in flow.of(EventStored)}
+    for line in flow.of(EventStored):
+        if _circular(line.event_id, cause_of):
+            yield Obligation(CAUSE, line, "excess", "no circle of causes", line.service)
+
+
+def _circular(event_id: str, cause_of: dict[str, str | None]) -> bool:
+    seen = {event_id}
+    cause = cause_of.get(event_id)
+    while cause is not None:
+        if cause in seen:
+            return True
+        seen.add(cause)
+        cause = cause_of.get(cause)
+    return False
+
+
+def change_names_its_trigger(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    """What a service changes on a caller's behalf names the caller's trigger as its cause."""
+    triggers = {line.span_id: line.event_id for line in flow.of(CallSent) if line.event_id}
+    parents = {line.span_id: line.parent_span_id for line in flow.of(HttpRequestReceived)}
+    for line in flow.of(EventStored):
+        trigger = triggers.get(parents.get(line.span_id) or "")
+        if trigger is not None and line.causation_id != trigger:
+            yield Obligation(CAUSE, line, "orphan", f"causation_id {trigger}, its caller's trigger", line.service)

@@ -1,0 +1,46 @@
+"""From a committed change to a confirmed publish."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from harness.contract.log_lines import ChangeCommitted, EventPublished, EventStored
+from harness.trace.flow import Flow, Surroundings
+from harness.trace.obligations import Obligation, State, at_least_one, exactly_one
+
+STORED = "change → event stored"
+PUBLISHED = "stored → published"
+
+
+def change_stored_event(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
+    stored = Counter((line.span_id, line.entity_id) for line in flow.of(EventStored))
+    for line in flow.of(ChangeCommitted):
+        killed = line.instance in around.killed_instances
+        state = exactly_one(stored[line.span_id, line.entity_id], excused=killed)
+        yield Obligation(STORED, line, state, "event.stored", line.service)
+
+
+def stored_by_change(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    changed = {(line.span_id, line.entity_id) for line in flow.of(ChangeCommitted)}
+    for line in flow.of(EventStored):
+        if (line.span_id, line.entity_id) not in changed:
+            yield Obligation(STORED, line, "orphan", "change.committed", line.service)
+
+
+def stored_published(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    """A kill excuses nothing here: the row outlives the process, and the next relay publishes it."""
+    confirmed = Counter(line.event_id for line in flow.of(EventPublished) if line.status == "confirmed")
+    for line in flow.of(EventStored):
+        state = at_least_one(confirmed[line.event_id])
+        yield Obligation(PUBLISHED, line, state, "event.published, confirmed", line.service)
+
+
+def published_was_stored(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
+    """Killed between the commit and its line, a service leaves an event that was stored but never logged so."""
+    stored = {line.event_id for line in flow.of(EventStored)}
+    killed = {line.service for line in flow.lines if line.instance in around.killed_instances}
+    for line in flow.of(EventPublished):
+        if line.event_id not in stored and line.event_id not in around.planted_events:
+            state: State = "excused" if line.service in killed else "orphan"
+            yield Obligation(PUBLISHED, line, state, "event.stored", line.service)

@@ -1,0 +1,55 @@
+"""One flow: all lines of one correlation id, indexed the ways in which causal edges join them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from harness.contract.log_lines import Envelope, InBand, Line
+
+Kind = TypeVar("Kind", bound=Envelope)
+
+
+class Flow:
+    """The lines of one correlation id in the order of their timestamps."""
+
+    def __init__(self, correlation_id: str, lines: Iterable[InBand]) -> None:
+        self.correlation_id = correlation_id
+        self.lines = sorted(lines, key=lambda line: line.ts)
+        self._by_kind: dict[type[Envelope], list[InBand]] = defaultdict(list)
+        self.by_span: dict[str, list[InBand]] = defaultdict(list)
+        for line in self.lines:
+            self._by_kind[type(line)].append(line)
+            self.by_span[line.span_id].append(line)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """All lines of one kind."""
+        return self._by_kind.get(kind, [])  # type: ignore[return-value]  # keyed by the very type
+
+    def event_ids(self) -> frozenset[str]:
+        """Every event that a line of this flow is about."""
+        return frozenset(line.event_id for line in self.lines if line.event_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a flow's own lines cannot know. All empty is a valid beginning: then nothing is excused."""
+
+    killed_instances: frozenset[str] = frozenset()
+    """Instances that a fault of ours killed: what they left undone is explained, unless somebody else had to do it."""
+    planted_correlations: frozenset[str] = frozenset()
+    """Flows that the harness began by a message on the wire: they have no request as their root."""
+    planted_events: frozenset[str] = frozenset()
+    rules_by_event_type: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Enabled rules, by the event type that triggers them."""
+
+
+def flows_of(lines: Iterable[Line]) -> dict[str, Flow]:
+    """Group in-band lines by correlation id. Out-of-band lines belong to no flow."""
+    grouped: dict[str, list[InBand]] = defaultdict(list)
+    for line in lines:
+        if isinstance(line, InBand):
+            grouped[line.correlation_id].append(line)
+    return {correlation_id: Flow(correlation_id, members) for correlation_id, members in grouped.items()}

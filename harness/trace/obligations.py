@@ -1,0 +1,39 @@
+"""An obligation: one line has been written, so another has to follow (or has to have gone before)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.contract.log_lines import InBand
+
+State = Literal["closed", "duplicated", "open", "excused", "orphan", "excess"]
+"""``open``: what must follow has not come. ``orphan``: what must have gone before was never logged.
+``excess``: more came than may come. ``duplicated``: more came, and may. ``excused``: a kill of ours explains it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """One causal edge at one line. ``by`` names the service that has to write the missing line."""
+
+    edge: str
+    line: InBand
+    state: State
+    missing: str
+    by: str
+
+    @property
+    def holds(self) -> bool:
+        return self.state in ("closed", "duplicated", "excused")
+
+
+def exactly_one(count: int, *, excused: bool = False) -> State:
+    """The state of an edge that must be closed by one line, no more."""
+    if count == 0:
+        return "excused" if excused else "open"
+    return "closed" if count == 1 else "excess"
+
+
+def at_least_one(count: int) -> State:
+    """The state of an edge that may be closed more than once: at-least-once delivery."""
+    return "open" if count == 0 else "closed" if count == 1 else "duplicated"
