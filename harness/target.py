@@ -100,7 +100,8 @@ def _check_edges(path: Path, target: Target) -> None:
     for edge in target.edges:
         source, arrow, destination = edge.partition("→")
         if not arrow or source not in known_ends or destination not in known_ends:
-            raise TargetError(f"{path}: edge {edge!r}: expected A→B with A and B out of {', '.join(sorted(known_ends))}")
+            ends = ", ".join(sorted(known_ends))
+            raise TargetError(f"{path}: edge {edge!r}: expected A→B with A and B out of {ends}")
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -110,6 +111,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     for piece in rest:
         name, closed, tail = piece.partition("}")
         if not closed or name not in values:
-            raise TargetError(f"{template!r}: nothing known by the name ${{{name}}}; known: {', '.join(sorted(values))}")
+            known = ", ".join(sorted(values))
+            raise TargetError(f"{template!r}: nothing known by the name ${{{name}}}; known: {known}")
         filled += [values[name], tail]
     return "".join(filled)

@@ -1,0 +1,30 @@
+"""One property a file: evidence in, findings out. ``ALL`` lists them; whoever adds a property appends it here."""
+
+from __future__ import annotations
+
+from harness.checks import (
+    acknowledged_never_lost,
+    commit_iff_event,
+    dead_letter_accounting,
+    evidence_sufficient,
+    log_contract,
+    message_conservation,
+    one_deal_per_lead,
+    one_winner,
+    stage_chain,
+    trace_complete,
+)
+from harness.checks.verdict import Property
+
+ALL: tuple[Property, ...] = (
+    one_deal_per_lead.PROPERTY,
+    stage_chain.PROPERTY,
+    commit_iff_event.PROPERTY,
+    message_conservation.PROPERTY,
+    acknowledged_never_lost.PROPERTY,
+    one_winner.PROPERTY,
+    dead_letter_accounting.PROPERTY,
+    trace_complete.PROPERTY,
+    log_contract.PROPERTY,
+    evidence_sufficient.PROPERTY,
+)

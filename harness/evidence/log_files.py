@@ -46,7 +46,8 @@ class LostLines:
     def __str__(self) -> str:
         which = "everything from" if self.last is None else "line" if self.first == self.last else "lines"
         numbers = f"{self.first}" if self.last in (None, self.first) else f"{self.first}–{self.last}"
-        return f"{which} seq {numbers} of instance {self.instance} is missing from {self.file} (after {self.since or 'the start'}, before {self.until if self.until != END else 'the end'})"
+        place = f"after {self.since or 'its start'}, before {'its end' if self.until == END else self.until}"
+        return f"{which} seq {numbers} of instance {self.instance} is missing from {self.file} ({place})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,12 @@ class ProcessLog:
 
 @dataclass(slots=True)
 class _Reader:
-    """Collects one file. Positions are (seq, ts) of every line whose seq could be read, in file order."""
+    """Collects one file. Positions are (seq, ts, number) of every line whose seq could be read, in file order."""
 
     file: str
     lines: list[Line] = field(default_factory=list)
     broken: list[BrokenLine] = field(default_factory=list)
-    positions: list[tuple[int, str]] = field(default_factory=list)
+    positions: list[tuple[int, str, int]] = field(default_factory=list)
     instance: str = ""
     last_ts: str = BEGINNING
 
@@ -84,7 +85,7 @@ class _Reader:
         elif line.instance != self.instance:
             self.report(number, raw, f"instance {line.instance!r} in the file of {self.instance!r}")
         self.last_ts = line.ts
-        self.positions.append((line.seq, line.ts))
+        self.positions.append((line.seq, line.ts, number))
         self.lines.append(line)
 
     def report(self, number: int, raw: bytes, problem: str) -> None:
@@ -98,7 +99,7 @@ class _Reader:
             place = msgspec.json.decode(raw, type=_Place)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
             return
-        self.positions.append((place.seq, place.ts or self.last_ts))
+        self.positions.append((place.seq, place.ts or self.last_ts, number))
 
 
 class _Place(msgspec.Struct):
@@ -107,7 +108,7 @@ class _Place(msgspec.Struct):
 
 
 def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
-    """Read one file. A last line without newline, of a process that still runs, is not yet written and is left alone."""
+    """Read one file. While its process runs, a last line without newline is still being written and is left alone."""
     reader = _Reader(start.file)
     *whole, torn = path.read_bytes().split(b"\n")
     for number, raw in enumerate(whole, start=1):
@@ -123,7 +124,7 @@ def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
 
 
 def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
-    by_seq = dict(reader.positions)
+    by_seq = {seq: ts for seq, ts, _ in reader.positions}
     present = sorted(by_seq)
     before = -1
     for seq in present:
@@ -137,14 +138,14 @@ def _early_end(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
     """A process that was asked to stop says ``service.stopped`` last; without it, the end of its log is missing."""
     ended = bool(reader.lines) and isinstance(reader.lines[-1], ServiceStopped)
     if start.how == "stopped" and not ended:
-        first = max((seq for seq, _ in reader.positions), default=-1) + 1
+        first = max((seq for seq, _, _ in reader.positions), default=-1) + 1
         yield LostLines(start.service, reader.instance, start.file, first, None, reader.last_ts, END)
 
 
 def _report_disorder(reader: _Reader) -> None:
     seen: Counter[int] = Counter()
     highest = -1
-    for seq, ts in reader.positions:
+    for seq, ts, number in reader.positions:
         seen[seq] += 1
         problem = (
             f"seq {seq} stands there a second time: the line was duplicated" if seen[seq] > 1
@@ -152,5 +153,5 @@ def _report_disorder(reader: _Reader) -> None:
             else None
         )  # fmt: skip
         if problem:
-            reader.broken.append(BrokenLine(reader.file, 0, ts, problem, ""))
+            reader.broken.append(BrokenLine(reader.file, number, ts, problem, ""))
         highest = max(highest, seq)

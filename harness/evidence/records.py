@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 Outcome = Literal["ok", "refused", "unknown"]
-"""``ok``: answered 2xx. ``refused``: answered 4xx. ``unknown``: no answer or 5xx, so it may or may not have happened."""
+"""``ok``: answered 2xx. ``refused``: answered 4xx. ``unknown``: no answer or 5xx, so it may have happened or not."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class Planted(Struct, frozen=True, kw_only=True):
-    """A message that the harness itself put on the wire. ``expect``: where it must end: processed, or a dead-letter reason."""
+    """A message that the harness itself put on the wire. ``expect``: processed, or the reason of its dead letter."""
 
     message_id: str
     correlation_id: str
@@ -43,7 +43,7 @@ class ExpectedDeadLetter(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A fault from effect to undo, with the proof that it hit something. ``hits`` 0: it hit nothing and proves nothing."""
+    """A fault from effect to undo, with the proof that it hit something. With 0 ``hits`` it proves nothing."""
 
     kind: str
     place: str
@@ -179,7 +179,7 @@ class Rows(Struct, frozen=True):
 
 
 class ProcessStart(Struct, frozen=True, kw_only=True):
-    """One start of a service. ``how`` says how it ended; only ``killed`` (by a fault of ours) excuses what it left undone."""
+    """One start of a service. ``how`` it ended: only ``killed``, by a fault of ours, excuses what it left undone."""
 
     service: str
     file: str

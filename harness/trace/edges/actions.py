@@ -30,7 +30,8 @@ def received_evaluated(flow: Flow, around: Surroundings) -> Iterator[Obligation]
     """Every enabled rule for the event's type is evaluated before the event is acknowledged for good."""
     duplicates = {line.delivery_id for line in flow.of(EventDeduplicated)}
     evaluated = {(line.event_id, line.rule_id) for line in flow.of(RuleEvaluated)}
-    types = {line.event_id: line.event_type for line in (*flow.of(EventStored), *flow.of(EventPublished))}
+    types = {line.event_id: line.event_type for line in flow.of(EventStored)}
+    types.update({line.event_id: line.event_type for line in flow.of(EventPublished)})
     for line in flow.of(EventSettled):
         if line.status != "acked" or line.delivery_id in duplicates or line.event_id is None:
             continue

@@ -1,0 +1,137 @@
+"""A change is committed if and only if its event is: row ↔ outbox row one to one, and outbox ids = ids on the tap."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from harness.checks.verdict import Finding, Property, Result, answer
+from harness.contract.events import decode_event
+from harness.contract.log_lines import ContractViolation
+from harness.evidence.evidence import Evidence
+from harness.evidence.records import OutboxRow, TapMessage
+
+NAME = "commit_iff_event"
+Change = tuple[str, str, int]
+"""event type, entity id, entity version"""
+
+
+def check(evidence: Evidence) -> Result:
+    findings = [
+        *_rows_and_outbox(evidence),
+        *_outbox_and_tap(evidence),
+    ]
+    committed = sum(op.outcome == "ok" and op.action.startswith("create") for op in evidence.operations)
+    return answer(NAME, seen=len(evidence.rows.outbox), floor=committed, findings=findings)
+
+
+def _changes(evidence: Evidence) -> dict[Change, str | None]:
+    """Every committed change that emits, with its correlation id where its row has one."""
+    rows = evidence.rows
+    changes: dict[Change, str | None] = {("lead.created", lead.id, 1): None for lead in rows.leads}
+    changes.update({("deal.created", deal.id, 1): None for deal in rows.deals})
+    for row in rows.history:
+        changes[f"{row.entity_type}.stage.changed", row.entity_id, row.version] = row.correlation_id
+    return changes
+
+
+def _rows_and_outbox(evidence: Evidence) -> Iterator[Finding]:
+    changes = _changes(evidence)
+    events: dict[Change, list[OutboxRow]] = defaultdict(list)
+    for event in evidence.rows.outbox:
+        events[event.event_type, event.entity_id, event.entity_version].append(event)
+    for change, correlation_id in changes.items():
+        stored = events.get(change, [])
+        if len(stored) != 1:
+            says = f"{change[0]} version {change[2]} was committed with {len(stored)} outbox rows, expected 1"
+            yield _finding(change, correlation_id, says)
+        elif correlation_id is not None and stored[0].correlation_id != correlation_id:
+            says = f"history says correlation {correlation_id}, its outbox row {stored[0].correlation_id}"
+            yield _finding(change, correlation_id, says)
+    for change, stored in events.items():
+        if change not in changes and change[0] != "lead.assigned":
+            yield _finding(
+                change,
+                stored[0].correlation_id,
+                f"an outbox row for {change[0]} version {change[2]}, which was never committed",
+            )
+
+
+def _outbox_and_tap(evidence: Evidence) -> Iterator[Finding]:
+    """The tap misses messages only if the broker was killed; a message too many is wrong in any case."""
+    published: dict[str | None, list[TapMessage]] = defaultdict(list)
+    for message in evidence.tap:
+        if message.what == "published" and message.exchange == evidence.target.broker.exchange:
+            published[message.message_id].append(message)
+    planted = {message.message_id for message in evidence.scenario.planted}
+    outbox = {row.event_id: row for row in evidence.rows.outbox}
+    duplicated = [
+        event_id for event_id, count in Counter(row.event_id for row in evidence.rows.outbox).items() if count > 1
+    ]
+    for event_id in duplicated:
+        yield _about(outbox[event_id], f"event id {event_id} stands in the outbox more than once")
+    for event_id, row in outbox.items():
+        copies = published.get(event_id, [])
+        if not copies and not evidence.broker_was_killed:
+            yield _about(
+                row,
+                f"event {event_id} stands in the outbox (sent: {row.sent}) but no message with its id was published",
+            )
+        elif copies and not row.sent:
+            yield _about(row, f"event {event_id} was published but its outbox row is still unsent")
+        for copy in copies:
+            if not copy.queues and row.sent and not any(other.queues for other in copies):
+                yield _about(row, f"event {event_id} was published to no queue, yet is marked as sent")
+            yield from _differences(row, copy)
+    for message_id, copies in published.items():
+        if message_id not in outbox and message_id not in planted:
+            copy = copies[0]
+            yield Finding(
+                property=NAME, says=f"a {copy.type} with id {message_id} was published, but no outbox holds it",
+                service=copy.app_id, edge=f"{copy.app_id}→broker", correlation_id=copy.correlation_id,
+            )  # fmt: skip
+
+
+def _differences(row: OutboxRow, copy: TapMessage) -> Iterator[Finding]:
+    try:
+        event = decode_event(copy.body.encode())
+    except ContractViolation as violation:
+        yield _about(row, f"event {row.event_id} was published with a body that breaks the contract: {violation}")
+        return
+    told = (
+        event.event_id,
+        event.event_type,
+        event.entity_id,
+        event.entity_version,
+        event.correlation_id,
+        event.causation_id,
+    )
+    stored = (row.event_id, row.event_type, row.entity_id, row.entity_version, row.correlation_id, row.causation_id)
+    if told != stored or copy.correlation_id != row.correlation_id or copy.type != row.event_type:
+        yield _about(
+            row,
+            f"event {row.event_id} was published as {told} (AMQP {copy.type}, {copy.correlation_id}), stored as {stored}",
+        )
+
+
+def _about(row: OutboxRow, says: str) -> Finding:
+    return Finding(
+        property=NAME, says=says, service=row.service, edge=f"{row.service}→broker",
+        entity=f"{row.entity_type} {row.entity_id}", correlation_id=row.correlation_id,
+    )  # fmt: skip
+
+
+def _finding(change: Change, correlation_id: str | None, says: str) -> Finding:
+    service = "pipeline" if change[0].endswith("stage.changed") else "crm"
+    return Finding(
+        property=NAME, says=says, service=service, edge=f"{service}→database",
+        entity=f"{change[0].partition('.')[0]} {change[1]}", correlation_id=correlation_id,
+    )  # fmt: skip
+
+
+PROPERTY = Property(
+    NAME,
+    "history rows and outbox rows match one to one, and outbox ids = ids on the tap",
+    ("rows.leads", "rows.deals", "rows.history", "rows.outbox", "tap"),
+    check,
+)

@@ -1,0 +1,139 @@
+"""The dead-letter queue holds what had to die and nothing else, each with its ids, its reason and its attempts intact."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from harness.checks.verdict import Finding, Property, Result, answer
+from harness.contract.log_lines import (
+    ActionCompleted,
+    DeadLetterDiscarded,
+    DeadLetterReplayed,
+    EventDeadLettered,
+    EventReceived,
+)
+from harness.evidence.evidence import Evidence
+from harness.evidence.records import RestingMessage
+
+NAME = "dead_letter_accounting"
+
+
+def check(evidence: Evidence) -> Result:
+    queue = evidence.target.broker.dead_letter_queue
+    dead = [message for message in evidence.resting if message.queue == queue]
+    deaths = [line for line in evidence.lines if isinstance(line, EventDeadLettered)]
+    findings = [
+        *_only_what_had_to_die(evidence, dead, deaths),
+        *(finding for message in dead for finding in _intact(evidence, message)),
+        *_alerted_and_kept(evidence, dead, deaths),
+        *_exhausted_after_all_attempts(evidence, deaths),
+    ]
+    expected = sum(planted.expect != "processed" for planted in evidence.scenario.planted)
+    expected += len(evidence.scenario.expected_dead_letters)
+    return answer(NAME, seen=len(dead) + len(deaths), floor=expected, findings=findings)
+
+
+def _expected(evidence: Evidence) -> dict[str, str]:
+    """Correlation ids that had to end in a dead letter, with the reason."""
+    expected = {p.correlation_id: p.expect for p in evidence.scenario.planted if p.expect != "processed"}
+    return expected | {e.correlation_id: e.reason for e in evidence.scenario.expected_dead_letters}
+
+
+def _only_what_had_to_die(
+    evidence: Evidence, dead: list[RestingMessage], deaths: list[EventDeadLettered]
+) -> Iterator[Finding]:
+    expected = _expected(evidence)
+    died = {line.correlation_id: line for line in deaths}
+    for line in deaths:
+        if line.correlation_id not in expected:
+            says = f"event {line.event_id} was dead-lettered ({line.reason}: {line.error}), and nothing had to be"
+            yield _finding(says, line.correlation_id)
+        elif line.reason != expected[line.correlation_id]:
+            says = f"event {line.event_id} died of {line.reason}, expected {expected[line.correlation_id]}"
+            yield _finding(says, line.correlation_id)
+    for correlation_id, reason in expected.items():
+        if correlation_id not in died:
+            yield _finding(
+                f"had to be dead-lettered ({reason}), but no event.dead_lettered tells of it", correlation_id
+            )
+    for message in dead:
+        if message.correlation_id not in expected and message.correlation_id not in died:
+            yield _finding(
+                f"message {message.message_id} lies in the dead-letter queue unannounced", message.correlation_id
+            )
+
+
+def _intact(evidence: Evidence, message: RestingMessage) -> Iterator[Finding]:
+    """Ids and headers survive, so that an alert can be joined to history and log."""
+    born = {row.event_id: row for row in evidence.rows.outbox}.get(message.message_id or "")
+    planted = {p.message_id: p for p in evidence.scenario.planted}.get(message.message_id or "")
+    if born is None and planted is None:
+        yield _finding(f"a dead letter with message id {message.message_id}, which nobody made", message.correlation_id)
+        return
+    correlation_id = born.correlation_id if born else planted.correlation_id if planted else None
+    if message.correlation_id != correlation_id:
+        says = f"dead letter {message.message_id} has correlation {message.correlation_id}, made as {correlation_id}"
+        yield _finding(says, correlation_id)
+    if born is not None and message.headers.get("causation_id") != born.causation_id:
+        says = f"dead letter {message.message_id} has causation {message.headers.get('causation_id')}, made as {born.causation_id}"
+        yield _finding(says, correlation_id)
+    if born is not None and message.type != born.event_type:
+        yield _finding(
+            f"dead letter {message.message_id} has type {message.type}, made as {born.event_type}", correlation_id
+        )
+    if "dead_letter_reason" not in message.headers and "x-death" not in message.headers:
+        yield _finding(f"dead letter {message.message_id} says no reason", correlation_id)
+
+
+def _alerted_and_kept(
+    evidence: Evidence, dead: list[RestingMessage], deaths: list[EventDeadLettered]
+) -> Iterator[Finding]:
+    """Every death raised one alert and left one row, until an operator replayed or discarded it."""
+    kept = Counter(message.message_id for message in dead)
+    left = Counter(
+        line.event_id for line in evidence.lines if isinstance(line, DeadLetterReplayed | DeadLetterDiscarded)
+    )
+    alerts = Counter(line.event_id for line in deaths)
+    correlations = {line.event_id: line.correlation_id for line in deaths}
+    for event_id, count in alerts.items():
+        remaining = kept[event_id]
+        if remaining > count - left[event_id] or (remaining < count - left[event_id] and not evidence.killed_instances):
+            says = (
+                f"event {event_id}: {count} alert(s), {left[event_id]} replayed or discarded, "
+                f"but {remaining} dead letter(s) in the queue"
+            )
+            yield _finding(says, correlations[event_id])
+    for message in dead:
+        if message.message_id not in alerts:
+            yield _finding(f"dead letter {message.message_id} raised no alert", message.correlation_id)
+
+
+def _exhausted_after_all_attempts(evidence: Evidence, deaths: list[EventDeadLettered]) -> Iterator[Finding]:
+    most = evidence.target.broker.max_attempts
+    for line in deaths:
+        if line.reason != "exhausted":
+            continue
+        attempts = sorted(
+            {r.attempt for r in evidence.lines if isinstance(r, EventReceived) and r.event_id == line.event_id}
+        )
+        if line.attempts != most or attempts != list(range(1, most + 1)):
+            says = f"event {line.event_id} was given up after {line.attempts} attempts (received: {attempts}), expected {most}"
+            yield _finding(says, line.correlation_id)
+        failures = [a for a in evidence.lines if isinstance(a, ActionCompleted) and a.event_id == line.event_id]
+        if not any(failure.status == "failed" for failure in failures):
+            yield _finding(f"event {line.event_id} was given up although no action of it failed", line.correlation_id)
+
+
+def _finding(says: str, correlation_id: str | None) -> Finding:
+    return Finding(
+        property=NAME, says=says, service="automation", edge="automation→broker", correlation_id=correlation_id
+    )
+
+
+PROPERTY = Property(
+    NAME,
+    "DLQ = planted poison ∪ exhausted attempts; attempts, reason and ids are right; replay keeps effects at one",
+    ("resting", "lines", "rows.outbox", "scenario.planted"),
+    check,
+)

@@ -1,0 +1,71 @@
+"""Every correlation id traces from one root to its end; a dead branch exists only where a kill of ours explains it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from harness.checks.verdict import Finding, Property, Result, answer
+from harness.evidence.evidence import Evidence
+from harness.trace.findings import FlowFinding, judge_flow
+from harness.trace.flow import Surroundings, flows_of
+from harness.trace.render import shortest_trace
+
+NAME = "trace_complete"
+
+
+def surroundings(evidence: Evidence) -> Surroundings:
+    """What the flows' own lines cannot know, from the other evidence."""
+    rules: dict[str, set[str]] = defaultdict(set)
+    for rule in evidence.rows.rules:
+        if rule.enabled:
+            rules[rule.event_type].add(rule.rule_id)
+    return Surroundings(
+        killed_instances=evidence.killed_instances,
+        planted_correlations=frozenset(p.correlation_id for p in evidence.scenario.planted),
+        planted_events=frozenset(p.message_id for p in evidence.scenario.planted),
+        rules_by_event_type={event_type: frozenset(names) for event_type, names in rules.items()},
+    )
+
+
+def check(evidence: Evidence) -> Result:
+    around = surroundings(evidence)
+    flows = flows_of(evidence.lines)
+    judged = [judge_flow(flow, around, evidence.lost_lines) for flow in flows.values()]
+    findings = [finding for flow in judged if flow.state in ("broken", "orphan") for finding in _findings(flow)]
+    doubts = [
+        f"flow {flow.flow.correlation_id}: {flow.broken[0].edge} misses {flow.broken[0].missing}, but {flow.lost[0]}"
+        for flow in judged if flow.state == "unknown"
+    ]  # fmt: skip
+    asked = {op.correlation_id for op in evidence.operations if op.outcome != "unknown"}
+    for correlation_id in sorted(asked - set(flows)):
+        says = "a client was answered, but no line of the log tells of it"
+        if evidence.lost_lines:
+            doubts.append(f"flow {correlation_id}: {says}; {evidence.lost_lines[0]}")
+        else:
+            findings.append(Finding(property=NAME, says=says, edge="root", correlation_id=correlation_id))
+    return answer(NAME, seen=len(flows), floor=len(asked), findings=findings, doubts=doubts)
+
+
+def _findings(judged: FlowFinding) -> list[Finding]:
+    """One finding an edge: many lines that miss the same thing are one cause."""
+    first_by_edge = {obligation.edge: obligation for obligation in reversed(judged.broken)}
+    return [
+        Finding(
+            property=NAME,
+            says=f"{edge}: {'expected' if broken.state == 'excess' else 'missing'} {broken.missing}",
+            service=broken.by,
+            edge=edge,
+            entity=f"{broken.line.entity_type} {broken.line.entity_id}" if broken.line.entity_id else None,
+            correlation_id=judged.flow.correlation_id,
+            trace=tuple(shortest_trace(judged.flow, broken)),
+        )
+        for edge, broken in first_by_edge.items()
+    ]
+
+
+PROPERTY = Property(
+    NAME,
+    "one root per correlation id, every parent resolves, no dead branch but one that a kill explains",
+    ("lines", "operations", "rows.rules"),
+    check,
+)

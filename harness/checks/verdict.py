@@ -1,0 +1,66 @@
+"""What a property answers: pass, fail, unknown or idle, and the findings that prove a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec import Struct
+
+from harness.evidence.evidence import Evidence
+
+Status = Literal["pass", "fail", "unknown", "idle"]
+"""``unknown``: the evidence does not suffice, which is not green. ``idle``: nothing happened that the property speaks of;
+a scenario may leave a property idle, a whole gate may not."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One broken promise, with what a person needs to act on it. ``trace``: at most 15 lines."""
+
+    property: str
+    says: str
+    service: str | None = None
+    edge: str | None = None
+    entity: str | None = None
+    correlation_id: str | None = None
+    trace: tuple[str, ...] = ()
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """One property's answer. ``seen`` counts what it judged; ``floor`` is how much it had to see at least."""
+
+    property: str
+    status: Status
+    seen: int
+    floor: int
+    findings: tuple[Finding, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A named promise, the evidence that it reads, and the function that judges it."""
+
+    name: str
+    statement: str
+    reads: tuple[str, ...]
+    check: Callable[[Evidence], Result]
+
+
+def answer(name: str, *, seen: int, floor: int, findings: Sequence[Finding] = (), doubts: Sequence[str] = ()) -> Result:
+    """Put an answer together: a finding is a failure whatever else is in doubt; then doubts; then the floor.
+
+    ``floor`` 0 with nothing seen is idle. A property derives its floor from what the clients did, so that evidence
+    which should be there and is not makes it unknown.
+    """
+    if findings:
+        status: Status = "fail"
+    elif doubts:
+        status = "unknown"
+    elif seen < floor:
+        status = "unknown"
+        doubts = (f"saw {seen}, needed at least {floor}",)
+    else:
+        status = "pass" if seen else "idle"
+    return Result(property=name, status=status, seen=seen, floor=floor, findings=tuple(findings), doubts=tuple(doubts))

@@ -1,0 +1,109 @@
+"""All evidence of one scenario, read from its directory: the only input of the properties.
+
+Reading is the same in the run itself and later (``gauntlet check``), so a verdict can always be reached again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.log_lines import Line
+from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, read_process_log
+from harness.evidence.records import (
+    Fault,
+    Operation,
+    ProcessStart,
+    RestingMessage,
+    Rows,
+    ScenarioRecord,
+    TapMessage,
+)
+from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, read_json, read_records
+from harness.target import Target, load_target
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What four independent witnesses said (clients, log, broker, database), and what we broke meanwhile."""
+
+    scenario: ScenarioRecord
+    target: Target
+    logs: tuple[ProcessLog, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    tap: tuple[TapMessage, ...] = ()
+    resting: tuple[RestingMessage, ...] = ()
+    rows: Rows = field(default_factory=Rows)
+    faults: tuple[Fault, ...] = ()
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """The scenario's lines of all processes, in the order of their timestamps."""
+        return tuple(sorted((line for log in self.logs for line in log.lines), key=lambda line: line.ts))
+
+    @property
+    def broken_lines(self) -> list[BrokenLine]:
+        return [broken for log in self.logs for broken in log.broken]
+
+    @property
+    def lost_lines(self) -> list[LostLines]:
+        return [lost for log in self.logs for lost in log.lost]
+
+    @cached_property
+    def killed_instances(self) -> frozenset[str]:
+        return frozenset(log.instance for log in self.logs if log.killed)
+
+    @property
+    def broker_was_killed(self) -> bool:
+        """Then the firehose may have missed messages, and the tap is only a lower bound."""
+        return any(fault.place == "broker" for fault in self.faults)
+
+
+class _StackFile(msgspec.Struct):
+    starts: tuple[ProcessStart, ...] = ()
+
+
+def process_starts(run: RunDirectory, stack: str) -> tuple[ProcessStart, ...]:
+    """Every start of a service that the stack has recorded so far."""
+    return read_json(run.stack_file(stack), _StackFile).starts
+
+
+def read_logs(run: RunDirectory, stack: str) -> list[ProcessLog]:
+    """The whole log of one stack, one entry a process start."""
+    return [
+        read_process_log(path, start)
+        for start in process_starts(run, stack)
+        if (path := run.logs(stack) / start.file).exists()
+    ]
+
+
+def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
+    """The part of a log that belongs to a window: ``since < ts <= until``; a hole belongs where it may have been."""
+    return ProcessLog(
+        log.service,
+        log.instance,
+        log.file,
+        log.killed,
+        tuple(line for line in log.lines if since < line.ts <= until),
+        tuple(broken for broken in log.broken if since < (broken.ts or END) <= until),
+        tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
+    )
+
+
+def load_evidence(directory: ScenarioDirectory, target: Target | None = None) -> Evidence:
+    """Read one scenario's evidence. Raises EvidenceError for a missing or broken file."""
+    scenario = read_json(directory.scenario_file, ScenarioRecord)
+    logs = [within(log, scenario.since, scenario.until) for log in read_logs(directory.run, scenario.stack)]
+    return Evidence(
+        scenario=scenario,
+        target=target or load_target(Path(scenario.target)),
+        logs=tuple(log for log in logs if log.lines or log.broken or log.lost),
+        operations=read_records(directory.operations_file, Operation),
+        tap=read_records(directory.tap_file, TapMessage),
+        resting=read_records(directory.resting_file, RestingMessage),
+        rows=read_json(directory.rows_file, Rows),
+        faults=read_records(directory.faults_file, Fault),
+    )

@@ -1,0 +1,1 @@
+"""automation: consumes every event and runs the rules that match."""

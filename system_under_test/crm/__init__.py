@@ -1,0 +1,1 @@
+"""crm: owns leads and deals."""

@@ -1,0 +1,1 @@
+"""pipeline: owns the stages of leads and deals, and their history."""

@@ -1,0 +1,47 @@
+"""Who calls: bearer tokens, each with a name and a role."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import Depends, Request
+
+from system_under_test.service_kit.problems import Problem
+
+Role = Literal["user", "service", "operator"]
+
+
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    role: Role
+
+
+def authenticate(authorization: bytes, identities: Mapping[str, Identity]) -> Identity:
+    """Every token is compared, in constant time each: the time taken says nothing about how near a guess is."""
+    scheme, _, presented = authorization.partition(b" ")
+    found: Identity | None = None
+    for token, identity in identities.items():
+        if hmac.compare_digest(presented.strip(), token.encode()):
+            found = identity
+    if scheme.lower() != b"bearer" or found is None:
+        raise Problem(401, "unauthorized", "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+    return found
+
+
+def caller(request: Request) -> Identity:
+    identity: Identity = request.scope["identity"]
+    return identity
+
+
+Caller = Annotated[Identity, Depends(caller)]
+
+
+def only(role: Role) -> Callable[[Caller], None]:
+    def check(identity: Caller) -> None:
+        if identity.role != role:
+            raise Problem(403, "forbidden", f"this needs the role {role}")
+
+    return check
