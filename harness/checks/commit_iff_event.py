@@ -50,11 +50,8 @@ def _rows_and_outbox(evidence: Evidence) -> Iterator[Finding]:
             yield _finding(change, correlation_id, says)
     for change, stored in events.items():
         if change not in changes and change[0] != "lead.assigned":
-            yield _finding(
-                change,
-                stored[0].correlation_id,
-                f"an outbox row for {change[0]} version {change[2]}, which was never committed",
-            )
+            says = f"an outbox row for {change[0]} version {change[2]}, which was never committed"
+            yield _finding(change, stored[0].correlation_id, says)
 
 
 def _outbox_and_tap(evidence: Evidence) -> Iterator[Finding]:
@@ -65,11 +62,9 @@ def _outbox_and_tap(evidence: Evidence) -> Iterator[Finding]:
             published[message.message_id].append(message)
     planted = {message.message_id for message in evidence.scenario.planted}
     outbox = {row.event_id: row for row in evidence.rows.outbox}
-    duplicated = [
-        event_id for event_id, count in Counter(row.event_id for row in evidence.rows.outbox).items() if count > 1
-    ]
-    for event_id in duplicated:
-        yield _about(outbox[event_id], f"event id {event_id} stands in the outbox more than once")
+    for event_id, count in Counter(row.event_id for row in evidence.rows.outbox).items():
+        if count > 1:
+            yield _about(outbox[event_id], f"event id {event_id} stands in the outbox {count} times")
     for event_id, row in outbox.items():
         copies = published.get(event_id, [])
         if not copies and not evidence.broker_was_killed:
@@ -92,26 +87,22 @@ def _outbox_and_tap(evidence: Evidence) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+_SAME = ("event_id", "event_type", "entity_id", "entity_version", "correlation_id", "causation_id")
+
+
 def _differences(row: OutboxRow, copy: TapMessage) -> Iterator[Finding]:
     try:
         event = decode_event(copy.body.encode())
     except ContractViolation as violation:
         yield _about(row, f"event {row.event_id} was published with a body that breaks the contract: {violation}")
         return
-    told = (
-        event.event_id,
-        event.event_type,
-        event.entity_id,
-        event.entity_version,
-        event.correlation_id,
-        event.causation_id,
-    )
-    stored = (row.event_id, row.event_type, row.entity_id, row.entity_version, row.correlation_id, row.causation_id)
-    if told != stored or copy.correlation_id != row.correlation_id or copy.type != row.event_type:
-        yield _about(
-            row,
-            f"event {row.event_id} was published as {told} (AMQP {copy.type}, {copy.correlation_id}), stored as {stored}",
-        )
+    told = {name: getattr(event, name) for name in _SAME}
+    told |= {"AMQP correlation_id": copy.correlation_id, "AMQP type": copy.type}
+    stored = {name: getattr(row, name) for name in _SAME}
+    stored |= {"AMQP correlation_id": row.correlation_id, "AMQP type": row.event_type}
+    for name, value in stored.items():
+        if told[name] != value:
+            yield _about(row, f"event {row.event_id} was stored with {name} {value}, published with {told[name]}")
 
 
 def _about(row: OutboxRow, says: str) -> Finding:

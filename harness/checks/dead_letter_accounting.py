@@ -1,4 +1,4 @@
-"""The dead-letter queue holds what had to die and nothing else, each with its ids, its reason and its attempts intact."""
+"""The dead-letter queue holds what had to die and nothing else, with ids, reason and attempts intact."""
 
 from __future__ import annotations
 
@@ -75,13 +75,14 @@ def _intact(evidence: Evidence, message: RestingMessage) -> Iterator[Finding]:
     if message.correlation_id != correlation_id:
         says = f"dead letter {message.message_id} has correlation {message.correlation_id}, made as {correlation_id}"
         yield _finding(says, correlation_id)
-    if born is not None and message.headers.get("causation_id") != born.causation_id:
-        says = f"dead letter {message.message_id} has causation {message.headers.get('causation_id')}, made as {born.causation_id}"
-        yield _finding(says, correlation_id)
-    if born is not None and message.type != born.event_type:
-        yield _finding(
-            f"dead letter {message.message_id} has type {message.type}, made as {born.event_type}", correlation_id
-        )
+    if born is not None:
+        causation_id = message.headers.get("causation_id")
+        if (message.type, causation_id) != (born.event_type, born.causation_id):
+            says = (
+                f"dead letter {message.message_id} is a {message.type} caused by {causation_id}, "
+                f"made as a {born.event_type} caused by {born.causation_id}"
+            )
+            yield _finding(says, correlation_id)
     if "dead_letter_reason" not in message.headers and "x-death" not in message.headers:
         yield _finding(f"dead letter {message.message_id} says no reason", correlation_id)
 
@@ -118,7 +119,9 @@ def _exhausted_after_all_attempts(evidence: Evidence, deaths: list[EventDeadLett
             {r.attempt for r in evidence.lines if isinstance(r, EventReceived) and r.event_id == line.event_id}
         )
         if line.attempts != most or attempts != list(range(1, most + 1)):
-            says = f"event {line.event_id} was given up after {line.attempts} attempts (received: {attempts}), expected {most}"
+            says = (
+                f"event {line.event_id} given up after {line.attempts} attempts (received: {attempts}), expected {most}"
+            )
             yield _finding(says, line.correlation_id)
         failures = [a for a in evidence.lines if isinstance(a, ActionCompleted) and a.event_id == line.event_id]
         if not any(failure.status == "failed" for failure in failures):

@@ -1,4 +1,4 @@
-"""There is enough evidence to believe a green: something was asked, everything was recorded, every fault hit something."""
+"""There is enough evidence to believe a green: something was asked, all was recorded, every fault hit something."""
 
 from __future__ import annotations
 

@@ -55,6 +55,6 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def idle_everywhere(verdicts: Iterable[ScenarioVerdict]) -> list[str]:
-    """Properties that no scenario exercised: a gate in which a promise was never put to the test proves nothing of it."""
+    """Properties that no scenario exercised: a promise that was never put to the test is not proven."""
     exercised = {result.property for verdict in verdicts for result in verdict.results if result.status != "idle"}
     return [prop.name for prop in ALL if prop.name not in exercised]

@@ -22,9 +22,7 @@ def check(evidence: Evidence) -> Result:
         if isinstance(line, DeadLetterDiscarded) and line.event_id:
             places[line.event_id].append("discarded")
     made = {row.event_id: (f"{row.entity_type} {row.entity_id}", row.correlation_id) for row in evidence.rows.outbox}
-    made |= {
-        planted.message_id: (f"planted: {planted.why}", planted.correlation_id) for planted in evidence.scenario.planted
-    }
+    made |= {p.message_id: (f"planted: {p.why}", p.correlation_id) for p in evidence.scenario.planted}
     findings = []
     for event_id in sorted({*places, *made}):
         where = sorted(set(places.get(event_id, [])))
@@ -45,7 +43,7 @@ def check(evidence: Evidence) -> Result:
                 edge="automation→broker",
                 entity=entity,
                 correlation_id=correlation_id,
-            )  # fmt: skip
+            )
         )
     return answer(NAME, seen=len(made), floor=len(evidence.scenario.planted), findings=findings)
 

@@ -1,4 +1,4 @@
-"""The stages of an entity form one chain: versions 1…k without a gap, each change beginning where the last one ended."""
+"""The stages of an entity form one chain: versions 1…k, each change beginning where the last one ended."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def check(evidence: Evidence) -> Result:
         problems = list(_problems(chain, evidence.target.stages))
         last = chain[-1].to_stage if chain else evidence.target.stages.initial
         version = chain[-1].version if chain else 0
-        row = current.get(key)
-        if row is None:
+        now = current.get(key)
+        if now is None:
             problems.append((chain[-1], "there is history but no current stage"))
-        elif (row.stage, row.version) != (last, version):
-            says = f"current stage is {row.stage} at version {row.version}; its history ends with {last} at version {version}"
+        elif (now.stage, now.version) != (last, version):
+            says = f"it is in {now.stage} at version {now.version}; its history ends with {last} at version {version}"
             problems.append((chain[-1] if chain else None, says))
         findings += [_finding(key, at, says) for at, says in problems]
     changed = sum(

@@ -11,8 +11,8 @@ from msgspec import Struct
 from harness.evidence.evidence import Evidence
 
 Status = Literal["pass", "fail", "unknown", "idle"]
-"""``unknown``: the evidence does not suffice, which is not green. ``idle``: nothing happened that the property speaks of;
-a scenario may leave a property idle, a whole gate may not."""
+"""``unknown``: the evidence does not suffice, which is not green. ``idle``: nothing happened that the property
+speaks of; a scenario may leave a property idle, a whole gate may not."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):

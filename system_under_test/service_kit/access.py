@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
-import msgspec
 from fastapi import Depends, Request
 
 from system_under_test.service_kit.problems import Problem
-
-Role = Literal["user", "service", "operator"]
-
-
-class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    role: Role
+from system_under_test.service_kit.settings import Identity, Role
 
 
 def authenticate(authorization: bytes, identities: Mapping[str, Identity]) -> Identity:

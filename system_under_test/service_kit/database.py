@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, LiteralString, TypeVar
-
-import os
 
 import psycopg
 from psycopg import errors
@@ -154,7 +153,7 @@ class Database:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._profile.pool_acquire_s
         while True:
-            connection = await self._pool.getconn(timeout=give_up - loop.time())
+            connection = await self._pool.getconn(timeout=max(0.01, give_up - loop.time()))
             try:
                 if await self._answers(connection):
                     yield connection

@@ -8,14 +8,20 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from system_under_test.service_kit.access import Identity
-
 T = TypeVar("T")
+Role = Literal["user", "service", "operator"]
+
+
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who a bearer token stands for."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    role: Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

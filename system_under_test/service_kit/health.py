@@ -1,0 +1,119 @@
+"""Health: each dependency is watched by one prober, which tells the log, the readiness answer and whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
+
+from system_under_test.service_kit import logs
+from system_under_test.service_kit.broker import Link
+from system_under_test.service_kit.clock import Backoff, pause
+from system_under_test.service_kit.database import Database
+from system_under_test.service_kit.settings import Profile
+
+Status = Literal["unknown", "up", "degraded", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    status: Status = "up"
+    detail: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Dependency:
+    def __init__(self, name: str, probe: Callable[[], Awaitable[Reading]], profile: Profile) -> None:
+        self.name, self._probe, self._profile = name, probe, profile
+        self.reading = Reading("unknown")
+        self.up = asyncio.Event()
+        self._look: asyncio.Task[None] | None = None
+
+    async def watch(self, stopping: asyncio.Event) -> None:
+        backoff = Backoff(self._profile.probe_first_s, self._profile.probe_most_s)
+        while not stopping.is_set():
+            await self.check()
+            if self.up.is_set():
+                backoff.reset()
+                await pause(self._profile.health_interval_s, unless=stopping)
+            else:
+                await pause(backoff.next_s(), unless=stopping)
+
+    async def check(self) -> Reading:
+        """Look now. Who asks while someone looks gets the same answer."""
+        if self._look is None or self._look.done():
+            # No flow's context: what is found is nobody's in particular.
+            self._look = asyncio.create_task(self._read(), context=contextvars.Context())
+        await asyncio.shield(self._look)
+        return self.reading
+
+    async def _read(self) -> None:
+        try:
+            reading = await self._within_bounds()
+        except Exception as error:
+            reading = Reading("down", logs.describe(error))
+        changed = reading.status != self.reading.status
+        self.reading = reading
+        if reading.status == "up":
+            self.up.set()
+        else:
+            self.up.clear()
+        if changed:
+            level: logs.Level = "info" if reading.status == "up" else "warning"
+            logs.line("dependency.changed", reading.status, level=level, dependency=self.name, error=reading.detail)
+
+    async def _within_bounds(self) -> Reading:
+        try:
+            async with asyncio.timeout(self._profile.probe_timeout_s):
+                return await self._probe()
+        except TimeoutError:
+            return Reading("down", f"no answer within {self._profile.probe_timeout_s:g} s")
+
+
+def database(source: Database, profile: Profile) -> Dependency:
+    async def probe() -> Reading:
+        await source.ask("SELECT 1 AS one")
+        return Reading()
+
+    return Dependency("database", probe, profile)
+
+
+def broker(links: list[Link], profile: Profile) -> Dependency:
+    async def probe() -> Reading:
+        for link in links:
+            await link.probe()
+        return Reading()
+
+    return Dependency("broker", probe, profile)
+
+
+class Health:
+    def __init__(self, dependencies: list[Dependency]) -> None:
+        self.dependencies = dependencies
+        self.draining = asyncio.Event()
+
+    def routes(self) -> list[BaseRoute]:
+        router = APIRouter()
+        router.add_api_route("/health/live", self.live, methods=["GET"])
+        router.add_api_route("/health/ready", self.ready, methods=["GET"], response_model=None)
+        return router.routes
+
+    async def live(self) -> dict[str, str]:
+        return {"status": "live"}
+
+    async def ready(self) -> JSONResponse:
+        report = {dependency.name: _report(dependency.reading) for dependency in self.dependencies}
+        is_ready = all(dependency.reading.status in ("up", "degraded") for dependency in self.dependencies)
+        status = "draining" if self.draining.is_set() else "ready" if is_ready else "not_ready"
+        return JSONResponse({"status": status, "dependencies": report}, 200 if status == "ready" else 503)
+
+
+def _report(reading: Reading) -> dict[str, Any]:
+    detail = {} if reading.detail is None else {"detail": reading.detail}
+    return {"status": reading.status, **detail, **reading.facts}

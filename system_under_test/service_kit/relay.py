@@ -1,0 +1,169 @@
+"""The relay: brings stored events to the broker, oldest first, and marks exactly those that the broker confirmed.
+
+One relay of a service works at a time (an advisory lock on its own session); another replica's waits. Nothing is
+remembered between batches but what the table says, so it does not matter in which order transactions committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+import pika  # type: ignore[import-untyped]
+from psycopg import sql
+
+from system_under_test.service_kit import correlation, logs, metrics
+from system_under_test.service_kit.broker import EXCHANGE
+from system_under_test.service_kit.clock import Backoff, pause
+from system_under_test.service_kit.correlation import Context, new_span
+from system_under_test.service_kit.database import UNAVAILABLE, Connection, connect, cut_after
+from system_under_test.service_kit.envelope import SCHEMA_VERSION
+from system_under_test.service_kit.outbox import wake_channel
+from system_under_test.service_kit.publisher import Message, Publisher
+from system_under_test.service_kit.settings import Settings
+
+Row = dict[str, Any]
+
+_UNSENT = sql.SQL(
+    "SELECT event_id, event_type, entity_type, entity_id, correlation_id, causation_id, span_id, envelope::text"
+    " FROM {}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT %s"
+)
+_MARK_SENT = sql.SQL("UPDATE {}.outbox SET sent_at = clock_timestamp() WHERE event_id = ANY(%s)")
+
+
+class Relay:
+    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+        self._settings, self._profile, self._publisher = settings, settings.profile, publisher
+        self._schema = sql.Identifier(settings.service)
+        self._backoff = Backoff(self._profile.reconnect_first_s, self._profile.reconnect_most_s)
+        self._attempts: Counter[UUID] = Counter()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish the batch in hand; what is left unsent is sent by the next start."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        # A session that is cut off must not keep the lock: the server ends it when it falls silent.
+        silence_ms = round(1000 * (self._profile.confirm_timeout_s * 2 + self._profile.relay_poll_s * 4))
+        while not self._stopping.is_set():
+            try:
+                async with await connect(self._settings, idle_session_timeout=silence_ms) as connection:
+                    await self._serve(connection)
+            except UNAVAILABLE as error:
+                logs.library("relay", f"database session lost: {logs.describe(error)}", level="warning")
+                await pause(self._backoff.next_s(), unless=self._stopping)
+
+    async def _serve(self, connection: Connection) -> None:
+        while not self._stopping.is_set() and not await self._is_the_one(connection):
+            await pause(self._profile.relay_poll_s, unless=self._stopping)
+        channel = sql.Identifier(wake_channel(self._settings.service))
+        with cut_after(connection, self._profile.database_deadline_s):
+            await connection.execute(sql.SQL("LISTEN {}").format(channel))
+        while not self._stopping.is_set():
+            rows = await self._unsent(connection)
+            if not rows or not self._publisher.ready:
+                await self._woken(connection)
+            elif await self._send(connection, rows):
+                self._backoff.reset()
+            else:
+                await pause(self._backoff.next_s(), unless=self._stopping)
+
+    async def _is_the_one(self, connection: Connection) -> bool:
+        with cut_after(connection, self._profile.database_deadline_s):
+            lock = await connection.execute(
+                "SELECT pg_try_advisory_lock(hashtext('outbox relay'), hashtext(%s)) AS held", (self._settings.service,)
+            )
+            row = await lock.fetchone()
+        return bool(row and row["held"])
+
+    async def _unsent(self, connection: Connection) -> list[Row]:
+        with cut_after(connection, self._profile.database_deadline_s):
+            rows = await connection.execute(_UNSENT.format(self._schema), (self._profile.relay_batch,))
+            return await rows.fetchall()
+
+    async def _woken(self, connection: Connection) -> None:
+        """Wait for a notification, but no longer than a poll: a notification may be missed, a row may not."""
+        async with aclosing(connection.notifies(timeout=self._profile.relay_poll_s, stop_after=1)) as wakes:
+            async for _ in wakes:
+                pass
+
+    async def _send(self, connection: Connection, rows: list[Row]) -> bool:
+        for wave in _waves(rows):
+            outcomes = await asyncio.gather(*(self._publish(row) for row in wave))
+            sent = [row["event_id"] for row, confirmed in zip(wave, outcomes, strict=True) if confirmed]
+            with cut_after(connection, self._profile.database_deadline_s):
+                await connection.execute(_MARK_SENT.format(self._schema), (sent,))
+            for event_id in sent:
+                del self._attempts[event_id]
+            if len(sent) < len(wave):
+                return False
+        return True
+
+    async def _publish(self, row: Row) -> bool:
+        event_id, span_id = row["event_id"], new_span()
+        self._attempts[event_id] += 1
+        outcome = await self._publisher.publish(_message(self._settings.service, row, span_id))
+        context = Context(
+            correlation_id=str(row["correlation_id"]),
+            event_id=str(event_id),
+            causation_id=_text(row["causation_id"]),
+            entity_type=row["entity_type"],
+            entity_id=str(row["entity_id"]),
+            span_id=span_id,
+            parent_span_id=row["span_id"],
+        )
+        with correlation.using(context):
+            logs.line(
+                "event.published",
+                outcome.status,
+                level="info" if outcome.confirmed else "warning",
+                event_type=row["event_type"],
+                routing_key=row["event_type"],
+                attempt=self._attempts[event_id],
+                confirm_ms=outcome.confirm_ms,
+            )
+        metrics.count(f"events.publish.{outcome.status}")
+        return outcome.confirmed
+
+
+def _waves(rows: list[Row]) -> Iterator[list[Row]]:
+    """Cut a batch so that no entity is in flight twice: its next event cannot overtake one that was not confirmed."""
+    wave: list[Row] = []
+    in_flight: set[tuple[str, UUID]] = set()
+    for row in rows:
+        entity = (row["entity_type"], row["entity_id"])
+        if entity in in_flight:
+            yield wave
+            wave, in_flight = [], set()
+        wave.append(row)
+        in_flight.add(entity)
+    yield wave
+
+
+def _message(service: str, row: Row, span_id: str) -> Message:
+    properties = pika.BasicProperties(
+        message_id=str(row["event_id"]),
+        correlation_id=str(row["correlation_id"]),
+        type=row["event_type"],
+        app_id=service,
+        delivery_mode=2,
+        content_type="application/json",
+        timestamp=int(time.time()),
+        headers={
+            "causation_id": _text(row["causation_id"]),
+            "schema_version": SCHEMA_VERSION,
+            "attempt": 1,
+            "span_id": span_id,
+        },
+    )
+    return Message(EXCHANGE, row["event_type"], row["envelope"].encode(), properties)
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
