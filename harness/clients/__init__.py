@@ -1,0 +1,1 @@
+"""How the harness speaks to a system: HTTP (httpx), broker (pika), database (psycopg)."""

@@ -1,0 +1,177 @@
+"""The message broker as the harness sees it: the firehose tap, a look into the queues, and messages of our own.
+
+The tap is a queue on RabbitMQ's firehose (the exchange ``amq.rabbitmq.trace``, https://www.rabbitmq.com/docs/firehose),
+not on the events exchange: a queue bound there would be a route for every event, and so blind ``mandatory``.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from harness.evidence.recording import Recording
+from harness.evidence.records import Planted, RestingMessage, TapMessage
+from harness.target import Target
+
+FIREHOSE = "amq.rabbitmq.trace"
+TAP = "gauntlet.tap"
+
+
+class Broker:
+    """Connects for each use, past every proxy, so that no fault of ours reaches the evidence."""
+
+    def __init__(self, url: str, target: Target, recording: Recording) -> None:
+        self._parameters = pika.URLParameters(url)
+        self._target = target
+        self._recording = recording
+
+    @contextmanager
+    def _channel(self) -> Iterator[BlockingChannel]:
+        connection = pika.BlockingConnection(self._parameters)
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()
+
+    def open_tap(self) -> None:
+        """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
+        with self._channel() as channel:
+            channel.queue_declare(TAP, durable=True, arguments={"x-queue-type": "quorum"})
+            for what in ("publish.#", "deliver.#"):
+                channel.queue_bind(TAP, FIREHOSE, what)
+
+    def drain_tap(self) -> list[TapMessage]:
+        """Take everything out of the tap, oldest first."""
+        with self._channel() as channel:
+            return [
+                _tap_message(method.routing_key, properties.headers or {}, body)
+                for method, properties, body in _take_all(channel, TAP, auto_ack=True)
+            ]
+
+    def resting(self) -> list[RestingMessage]:
+        """What lies in the target's queues. Everything is given back when the channel closes."""
+        with self._channel() as channel:
+            return [
+                RestingMessage(queue=queue, exchange=method.exchange, **_message(method.routing_key, properties, body))
+                for queue in self._target.broker.queues
+                for method, properties, body in _take_all(channel, queue, auto_ack=False)
+            ]
+
+    def waiting(self) -> dict[str, int]:
+        """Number of messages ready in each queue from which something is still to happen (not the dead letters)."""
+        queues = self._target.broker.queues[:-1]
+        with self._channel() as channel:
+            depths = {queue: channel.queue_declare(queue, passive=True).method.message_count for queue in queues}
+        return {queue: depth for queue, depth in depths.items() if depth}
+
+    def clean_slate(self) -> None:
+        """Empty every queue and the tap. Only for a system at rest."""
+        with self._channel() as channel:
+            for queue in (*self._target.broker.queues, TAP):
+                channel.queue_purge(queue)
+
+    def publish_again(self, message: TapMessage) -> None:
+        """Deliver an event a second time, as a broker may: the very same message, to the very same exchange."""
+        properties = pika.BasicProperties(
+            message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            type=message.type,
+            app_id=message.app_id,
+            headers=message.headers,
+            delivery_mode=2,
+            content_type="application/json",
+        )
+        with self._channel() as channel:
+            channel.confirm_delivery()
+            channel.basic_publish(
+                message.exchange, message.routing_key, message.body.encode(), properties, mandatory=True
+            )
+
+    def plant(
+        self, body: bytes | dict[str, Any], *, routing_key: str, expect: Any, why: str, message_id: str | None = None
+    ) -> Planted:
+        """Publish a message that no service made, and say where it has to end."""
+        planted = Planted(
+            message_id=message_id or str(uuid.uuid4()), correlation_id=str(uuid.uuid4()), expect=expect, why=why
+        )
+        if isinstance(body, dict):
+            ids = {"event_id": planted.message_id, "correlation_id": planted.correlation_id}
+            body = json.dumps({**ids, **body}).encode()
+        properties = pika.BasicProperties(
+            message_id=planted.message_id,
+            correlation_id=planted.correlation_id,
+            type=routing_key,
+            app_id="gauntlet",
+            headers={"schema_version": 1, "attempt": 1},
+            delivery_mode=2,
+            content_type="application/json",
+        )
+        self._recording.planted.append(planted)
+        with self._channel() as channel:
+            channel.confirm_delivery()
+            channel.basic_publish(self._target.broker.exchange, routing_key, body, properties, mandatory=True)
+        return planted
+
+
+def _take_all(channel: BlockingChannel, queue: str, *, auto_ack: bool) -> Iterator[tuple[Any, Any, bytes]]:
+    while True:
+        method, properties, body = channel.basic_get(queue, auto_ack=auto_ack)
+        if method is None:
+            return
+        yield method, properties, body
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "backslashreplace")
+
+
+def _plain(value: Any) -> Any:
+    """AMQP tables hold bytes and timestamps, which JSON does not."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return _text(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _message(routing_key: str, properties: Any, body: bytes) -> dict[str, Any]:
+    return {
+        "routing_key": routing_key,
+        "message_id": properties.message_id,
+        "correlation_id": properties.correlation_id,
+        "type": properties.type,
+        "app_id": properties.app_id,
+        "headers": _plain(properties.headers or {}),
+        "body": _text(body),
+        "delivery_mode": properties.delivery_mode,
+    }
+
+
+def _tap_message(routing_key: str, trace: dict[str, Any], body: bytes) -> TapMessage:
+    """A firehose copy carries the original's properties in its own headers."""
+    what, _, name = routing_key.partition(".")
+    original = _plain(trace.get("properties") or {})
+    published = what == "publish"
+    keys = trace.get("routing_keys") or [""]
+    return TapMessage(
+        what="published" if published else "delivered",
+        queues=tuple(_plain(trace.get("routed_queues") or [])) if published else (name,),
+        redelivered=bool(trace.get("redelivered")),
+        exchange=_plain(trace.get("exchange_name") or ""),
+        routing_key=_plain(keys[0]),
+        message_id=original.get("message_id"),
+        correlation_id=original.get("correlation_id"),
+        type=original.get("type"),
+        app_id=original.get("app_id"),
+        headers=original.get("headers") or {},
+        body=_text(body),
+        delivery_mode=original.get("delivery_mode"),
+    )

@@ -1,0 +1,117 @@
+"""The three services as a client sees them. Every operation is written down, whatever becomes of it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import httpx
+
+from harness.evidence.clock import monotonic_ns
+from harness.evidence.recording import Recording
+from harness.evidence.records import Operation
+
+
+class ServiceClient:
+    """A bearer token, one base address, and a recording. Safe to share between threads; close it after use."""
+
+    def __init__(self, base_url: str, token: str, recording: Recording, *, timeout_s: float = 10.0) -> None:
+        self.recording = recording
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout_s,
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def perform(
+        self,
+        action: str,
+        method: str,
+        path: str,
+        *,
+        entity: tuple[str | None, str | None] = (None, None),
+        body: dict[str, Any] | None = None,
+        correlation_id: str | None = None,
+    ) -> Operation:
+        """One request, recorded. Never raises for an answer or for silence: the operation's outcome tells."""
+        correlation_id = correlation_id or str(uuid.uuid4())
+        invoked_ns = monotonic_ns()
+        http_status: int | None = None
+        answer: dict[str, Any] = {}
+        try:
+            response = self._http.request(method, path, json=body, headers={"X-Correlation-Id": correlation_id})
+            http_status = response.status_code
+            answer = _object(response)
+        except httpx.HTTPError as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        return self.recording.add_operation(
+            action=action,
+            entity_type=entity[0],
+            entity_id=entity[1],
+            correlation_id=correlation_id,
+            arguments=body or {},
+            invoked_ns=invoked_ns,
+            http_status=http_status,
+            answer=answer,
+        )
+
+
+class CrmClient(ServiceClient):
+    """Leads and deals."""
+
+    def create_lead(self, *, email: str | None = None, external_id: str | None = None) -> Operation:
+        """``answer["id"]`` is the new lead's id. Without an e-mail, one that nobody else has."""
+        body: dict[str, Any] = {"name": "Ada Example", "email": email or f"{uuid.uuid4().hex}@example.test"}
+        if external_id is not None:
+            body["external_id"] = external_id
+        return self.perform("create_lead", "POST", "/leads", entity=("lead", None), body=body)
+
+    def create_deal(self, lead_id: str) -> Operation:
+        return self.perform("create_deal", "POST", "/deals", entity=("deal", None), body={"lead_id": lead_id})
+
+    def lead(self, lead_id: str) -> Operation:
+        return self.perform("read", "GET", f"/leads/{lead_id}", entity=("lead", lead_id))
+
+    def deals_of(self, lead_id: str) -> list[dict[str, Any]]:
+        """The lead's deals, as the service lists them."""
+        items: list[dict[str, Any]] = self.perform("read", "GET", f"/deals?lead_id={lead_id}").answer["items"]
+        return items
+
+
+class PipelineClient(ServiceClient):
+    """Stages of leads."""
+
+    def move_lead(self, lead_id: str, stage: str, *, expected_version: int | None = None) -> Operation:
+        body: dict[str, Any] = {"stage": stage}
+        if expected_version is not None:
+            body["expected_version"] = expected_version
+        return self.perform("move_stage", "PATCH", f"/leads/{lead_id}/stage", entity=("lead", lead_id), body=body)
+
+    def stage_of(self, lead_id: str) -> Operation:
+        return self.perform("read", "GET", f"/leads/{lead_id}/stage", entity=("lead", lead_id))
+
+
+class AutomationClient(ServiceClient):
+    """Dead letters, for an operator."""
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.perform("read", "GET", "/dead-letters").answer["items"]
+        return items
+
+    def replay(self, event_id: str) -> Operation:
+        return self.perform("replay", "POST", f"/dead-letters/{event_id}/replay")
+
+    def discard(self, event_id: str) -> Operation:
+        return self.perform("discard", "POST", f"/dead-letters/{event_id}/discard")
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        value = response.json()
+    except ValueError:
+        return {"text": response.text[:500]}
+    return value if isinstance(value, dict) else {"value": value}

@@ -1,0 +1,159 @@
+"""The keeper: a tiny watchdog that ends a stack's processes and removes its state when their owner is gone.
+
+The owner may crash, be killed with -9, or be stopped in the middle of starting something; nothing it could have
+registered beforehand covers the moment between a fork and the note about it. So nothing is registered. Every process
+of a stack carries the stack's state folder in its environment and hands it on to its children, and a process is ours
+if it does so, or if it works inside that folder (a PostgreSQL backend overwrites its environment). A reused process
+id can therefore never be mistaken for one of ours.
+
+Standard library only: it runs as ``python -I -S keeper.py`` to start within milliseconds, and the harness imports the
+same functions for a clean stop, so that there is one way to end a stack and it is used every time.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+STACK = "GAUNTLET_STACK"
+PROCESS = "GAUNTLET_PROCESS"
+STOP_SIGNAL = "GAUNTLET_STOP_SIGNAL"
+RELEASE = b"release\n"
+GRACE_S = 2.0
+_LOOK_EVERY_S = 0.02
+
+
+def state_folder_prefix() -> str:
+    """Where state folders are made: short (a socket's path has 107 bytes) and reachable by the database's user."""
+    return f"/tmp/gauntlet-{os.getuid()}-"
+
+
+def members(state: Path, process: str | None = None) -> dict[int, int]:
+    """Process id → the signal that asks it to end, of everything that belongs to a stack (or to one process of it)."""
+    mark = f"{STACK}={state}".encode()
+    name = f"{PROCESS}={process}".encode()
+    found = {}
+    for pid in _all_pids():
+        environment = _environment(pid)
+        if mark in environment:
+            if process is None or name in environment:
+                found[pid] = _stop_signal(environment)
+        elif process is None and _works_inside(pid, state):
+            found[pid] = signal.SIGKILL
+    return found
+
+
+def tree(roots: Iterable[int]) -> set[int]:
+    """The processes and all that descend from them, by parent: a session of its own does not hide a descendant."""
+    parents = {pid: _parent(pid) for pid in _all_pids()}
+    whole = set(roots)
+    while more := {pid for pid, parent in parents.items() if parent in whole} - whole:
+        whole |= more
+    return whole
+
+
+def end_everything(state: Path, *, grace_s: float = GRACE_S) -> int:
+    """End whatever belongs to a stack, politely and then not. Says how many processes there were."""
+    asked = members(state)
+    for pid, number in asked.items():
+        send(pid, number, state)
+        send(pid, signal.SIGCONT, state)
+    force_at = time.monotonic() + grace_s
+    quiet = 0
+    ended = set(asked)
+    while quiet < 2:  # twice: a child that its dying parent had just forked shows up only in the second look
+        left = members(state)
+        ended |= left.keys()
+        quiet = 0 if left else quiet + 1
+        for pid in left:
+            if time.monotonic() >= force_at or pid not in asked:
+                send(pid, signal.SIGKILL, state)
+        time.sleep(_LOOK_EVERY_S)
+    return len(ended)
+
+
+def send(pid: int, number: int, state: Path) -> None:
+    """Signal one process of a stack. The handle is taken first and the process looked at after, so it cannot change."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if f"{STACK}={state}".encode() in _environment(pid) or _works_inside(pid, state):
+            signal.pidfd_send_signal(handle, number)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def remove(state: Path) -> None:
+    """Remove a state folder: only one of our own making, whatever a damaged file may claim."""
+    if str(state).startswith(state_folder_prefix()) and state.name == Path(os.path.normpath(state)).name:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _stop_signal(environment: list[bytes]) -> int:
+    prefix = f"{STOP_SIGNAL}=".encode()
+    return next((int(entry[len(prefix) :]) for entry in environment if entry.startswith(prefix)), signal.SIGTERM)
+
+
+def _works_inside(pid: int, state: Path) -> bool:
+    try:
+        folder = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return False
+    return Path(folder.removesuffix(" (deleted)")).is_relative_to(state)
+
+
+def _parent(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(status.rpartition(")")[2].split()[1])
+
+
+def _owner_is_gone(owner: int) -> bool:
+    """Wait for the owner's word or its end. Its end is seen twice over: a fork of the owner may hold the pipe open."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN | select.POLLHUP)
+    poll.register(owner, select.POLLIN)
+    ready = {fd for fd, _ in poll.poll()}
+    return os.read(0, len(RELEASE)) != RELEASE if 0 in ready else True
+
+
+def main() -> None:
+    """Make the state folder, say where it is, wait for the owner's end, clean up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    os.umask(0o077)
+    owner = os.pidfd_open(os.getppid())
+    state = Path(tempfile.mkdtemp(dir="/tmp", prefix=Path(state_folder_prefix()).name))
+    state.chmod(0o711)  # the database's user passes through it, and reads nothing
+    os.write(1, f"{state}\n".encode())
+    os.close(1)
+    if _owner_is_gone(owner):
+        end_everything(state)
+        remove(state)
+
+
+if __name__ == "__main__":
+    main()

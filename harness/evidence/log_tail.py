@@ -1,0 +1,39 @@
+"""Following the log while it grows, from a given moment on: what tells a scenario that the system has come to rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.contract.log_lines import ContractViolation, Line, decode_line
+
+
+class LogTail:
+    """Gives the whole lines written to a folder's ``*.ndjson`` files since it was made, each once.
+
+    Lines that break the contract are passed over here: judging reads the files again, from the beginning.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets = {path: path.stat().st_size for path in folder.glob("*.ndjson")}
+
+    def new_lines(self) -> list[Line]:
+        """What has been added since the last call, file by file. Files that appear later are read from their start."""
+        lines: list[Line] = []
+        for path in sorted(self._folder.glob("*.ndjson")):
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path, 0))
+                whole, newline, _torn = file.read().rpartition(b"\n")
+            self._offsets[path] = self._offsets.get(path, 0) + len(whole) + len(newline)
+            lines += _decoded(whole)
+        return lines
+
+
+def _decoded(block: bytes) -> list[Line]:
+    lines = []
+    for raw in block.splitlines():
+        try:
+            lines.append(decode_line(raw))
+        except ContractViolation:
+            continue
+    return lines

@@ -1,0 +1,64 @@
+"""What a scenario writes down while it runs: operations, faults, planted messages, and what it expects to die."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.evidence.clock import monotonic_ns
+from harness.evidence.records import ExpectedDeadLetter, Fault, Operation, Outcome, Planted
+
+
+@dataclass
+class Recording:
+    """Grows during a scenario. Safe to use from the many threads of a race."""
+
+    operations: list[Operation] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    planted: list[Planted] = field(default_factory=list)
+    expected_dead_letters: list[ExpectedDeadLetter] = field(default_factory=list)
+    _ids: itertools.count[int] = field(default_factory=itertools.count)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add_operation(
+        self,
+        *,
+        action: Any,
+        entity_type: Any,
+        entity_id: str | None,
+        correlation_id: str,
+        arguments: dict[str, Any],
+        invoked_ns: int,
+        http_status: int | None,
+        answer: dict[str, Any],
+    ) -> Operation:
+        """Write down one operation that has just returned, or has been given up (``http_status`` None)."""
+        operation = Operation(
+            operation_id=next(self._ids),
+            action=action,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            correlation_id=correlation_id,
+            arguments=arguments,
+            invoked_ns=invoked_ns,
+            returned_ns=monotonic_ns(),
+            outcome=outcome_of(http_status),
+            http_status=http_status,
+            answer=answer,
+        )
+        with self._lock:
+            self.operations.append(operation)
+        return operation
+
+    def expect_dead_letter(self, operation: Operation, *, reason: str) -> None:
+        """Announce that the flow of this operation will end in the dead-letter queue, for this reason."""
+        self.expected_dead_letters.append(ExpectedDeadLetter(correlation_id=operation.correlation_id, reason=reason))
+
+
+def outcome_of(http_status: int | None) -> Outcome:
+    """A 5xx proves as little as silence: the change may have been committed before the answer failed."""
+    if http_status is None or http_status >= 500:
+        return "unknown"
+    return "ok" if http_status < 400 else "refused"

@@ -1,0 +1,84 @@
+"""Waiting until a system is quiet: every correlation closed, nothing unsent, nothing queued. In place of sleeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.contract.log_lines import InBand, Line
+from harness.trace.edges import obligations
+from harness.trace.flow import Flow, Surroundings
+
+POLL_S = 0.03
+CALM_S = 0.15
+"""So long no new line may come, before the last look: a line that is on its way now would be missed otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How waiting ended. ``awaited`` says what had not come, one text each; empty means quiet."""
+
+    awaited: tuple[str, ...]
+    waited_s: float
+
+    @property
+    def quiet(self) -> bool:
+        return not self.awaited
+
+
+@dataclass
+class QuietWatch:
+    """Keeps the flows of one scenario up to date with the log, and tells which are still open.
+
+    ``new_lines``: what the log has gained. ``surroundings``: as for judging. ``unfinished``: looks that cost more than
+    reading the log (unsent outbox rows, queue depths), taken only when the log says that all is closed; each gives
+    texts about what is not finished.
+    """
+
+    new_lines: Callable[[], list[Line]]
+    surroundings: Callable[[], Surroundings]
+    unfinished: Callable[[], list[str]]
+    _flows: dict[str, list[InBand]] = field(default_factory=dict)
+    _open: dict[str, str] = field(default_factory=dict)
+
+    def await_quiet(self, *, within_s: float = 30.0, stalled_s: float = 7.0) -> Rest:
+        """Wait until nothing is open, or nothing more can be hoped for: no line for ``stalled_s``, or ``within_s`` over."""
+        began = last_line = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if self._take_new_lines():
+                last_line = now
+            if not self._open and now - last_line >= CALM_S:
+                unfinished = self.unfinished()
+                if not unfinished and not self._take_new_lines():
+                    return Rest((), now - began)
+                awaited = tuple(unfinished)
+            else:
+                awaited = tuple(self._open.values())
+            if now - began > within_s or now - last_line > stalled_s:
+                return Rest(awaited or ("a moment without new lines",), now - began)
+            time.sleep(POLL_S)
+
+    def _take_new_lines(self) -> bool:
+        """Read on, and judge anew the flows that have grown and those that were open. False: nothing in-band came."""
+        grown = set(self._open)
+        came = False
+        for line in self.new_lines():
+            if isinstance(line, InBand):
+                came = True
+                self._flows.setdefault(line.correlation_id, []).append(line)
+                grown.add(line.correlation_id)
+        if grown:
+            around = self.surroundings()
+            for correlation_id in grown:
+                self._judge(correlation_id, around)
+        return came
+
+    def _judge(self, correlation_id: str, around: Surroundings) -> None:
+        flow = Flow(correlation_id, self._flows[correlation_id])
+        still_open = next((o for o in obligations(flow, around) if o.state == "open"), None)
+        if still_open is None:
+            self._open.pop(correlation_id, None)
+        else:
+            self._open[correlation_id] = f"{still_open.missing} by {still_open.by} in flow {correlation_id}"
