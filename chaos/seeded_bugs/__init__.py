@@ -1,0 +1,1 @@
+"""Bugs planted on purpose, each of which must turn a run red for the right reason."""

@@ -33,7 +33,8 @@ def check(evidence: Evidence) -> Result:
         elif told.get("changed"):
             row = history.get((str(operation.entity_type), str(operation.entity_id), int(told.get("version", -1))))
             if row is None:
-                yield f"the move to {told.get('stage')} was acknowledged as version {told.get('version')}; history lacks it"
+                version = told.get("version")
+                yield f"the move to {told.get('stage')} was acknowledged as version {version}; history lacks it"
             elif (row.to_stage, row.correlation_id) != (operation.arguments.get("stage"), operation.correlation_id):
                 yield (
                     f"version {row.version} was acknowledged as the move to {operation.arguments.get('stage')}, "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.evidence.evidence import Evidence
+from harness.evidence.records import Planted, RuleRow
 from harness.trace.findings import FlowFinding, judge_flow
 from harness.trace.flow import Surroundings, flows_of
 from harness.trace.render import shortest_trace
@@ -13,22 +15,25 @@ from harness.trace.render import shortest_trace
 NAME = "trace_complete"
 
 
-def surroundings(evidence: Evidence) -> Surroundings:
+def surroundings_of(
+    rules: Iterable[RuleRow], planted: Iterable[Planted], killed_instances: frozenset[str]
+) -> Surroundings:
     """What the flows' own lines cannot know, from the other evidence."""
-    rules: dict[str, set[str]] = defaultdict(set)
-    for rule in evidence.rows.rules:
+    by_event_type: dict[str, set[str]] = defaultdict(set)
+    for rule in rules:
         if rule.enabled:
-            rules[rule.event_type].add(rule.rule_id)
+            by_event_type[rule.event_type].add(rule.rule_id)
+    planted = tuple(planted)
     return Surroundings(
-        killed_instances=evidence.killed_instances,
-        planted_correlations=frozenset(p.correlation_id for p in evidence.scenario.planted),
-        planted_events=frozenset(p.message_id for p in evidence.scenario.planted),
-        rules_by_event_type={event_type: frozenset(names) for event_type, names in rules.items()},
+        killed_instances=killed_instances,
+        planted_correlations=frozenset(message.correlation_id for message in planted),
+        planted_events=frozenset(message.message_id for message in planted),
+        rules_by_event_type={event_type: frozenset(names) for event_type, names in by_event_type.items()},
     )
 
 
 def check(evidence: Evidence) -> Result:
-    around = surroundings(evidence)
+    around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances)
     flows = flows_of(evidence.lines)
     judged = [judge_flow(flow, around, evidence.lost_lines) for flow in flows.values()]
     findings = [finding for flow in judged if flow.state in ("broken", "orphan") for finding in _findings(flow)]

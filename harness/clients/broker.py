@@ -113,6 +113,7 @@ class Broker:
             content_type="application/json",
         )
         self._recording.planted.append(planted)
+        self._recording.awaited_deliveries[planted.message_id] = 1
         with self._channel() as channel:
             channel.confirm_delivery()
             channel.basic_publish(self._target.broker.exchange, routing_key, body, properties, mandatory=True)

@@ -3,8 +3,8 @@
 The owner may crash, be killed with -9, or be stopped in the middle of starting something; nothing it could have
 registered beforehand covers the moment between a fork and the note about it. So nothing is registered. Every process
 of a stack carries the stack's state folder in its environment and hands it on to its children, and a process is ours
-if it does so, or if it works inside that folder (a PostgreSQL backend overwrites its environment). A reused process
-id can therefore never be mistaken for one of ours.
+if it does so, or if it is a database backend that works inside that folder (those overwrite their environment). A
+reused process id can therefore never be mistaken for one of ours.
 
 Standard library only: it runs as ``python -I -S keeper.py`` to start within milliseconds, and the harness imports the
 same functions for a clean stop, so that there is one way to end a stack and it is used every time.
@@ -12,6 +12,7 @@ same functions for a clean stop, so that there is one way to end a stack and it 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -95,7 +96,7 @@ def send(pid: int, number: int, state: Path) -> None:
 
 def remove(state: Path) -> None:
     """Remove a state folder: only one of our own making, whatever a damaged file may claim."""
-    if str(state).startswith(state_folder_prefix()) and state.name == Path(os.path.normpath(state)).name:
+    if os.path.normpath(state).startswith(state_folder_prefix()) and state.parent == Path("/tmp"):
         shutil.rmtree(state, ignore_errors=True)
 
 
@@ -116,19 +117,31 @@ def _stop_signal(environment: list[bytes]) -> int:
 
 
 def _works_inside(pid: int, state: Path) -> bool:
+    """Whether this is a database process of the stack. Another one, say a shell that someone left there, is not ours."""
     try:
+        if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace") != "postgres\n":
+            return False
         folder = os.readlink(f"/proc/{pid}/cwd")
     except OSError:
         return False
     return Path(folder.removesuffix(" (deleted)")).is_relative_to(state)
 
 
+def state_of(pid: int) -> str:
+    """The kernel's letter for what a process does: R and S run, T is stopped, Z and X are dead (as is one not there)."""
+    return _status(pid)[0]
+
+
 def _parent(pid: int) -> int:
+    return int(_status(pid)[1])
+
+
+def _status(pid: int) -> list[str]:
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return 0
-    return int(status.rpartition(")")[2].split()[1])
+        return ["X", "0"]
+    return status.rpartition(")")[2].split()
 
 
 def _owner_is_gone(owner: int) -> bool:
@@ -148,7 +161,8 @@ def main() -> None:
     owner = os.pidfd_open(os.getppid())
     state = Path(tempfile.mkdtemp(dir="/tmp", prefix=Path(state_folder_prefix()).name))
     state.chmod(0o711)  # the database's user passes through it, and reads nothing
-    os.write(1, f"{state}\n".encode())
+    with contextlib.suppress(OSError):  # an owner that is gone already is noticed below
+        os.write(1, f"{state}\n".encode())
     os.close(1)
     if _owner_is_gone(owner):
         end_everything(state)

@@ -8,25 +8,25 @@ from harness.contract.log_lines import ContractViolation, Line, decode_line
 
 
 class LogTail:
-    """Gives the whole lines written to a folder's ``*.ndjson`` files since it was made, each once.
+    """Keeps the whole lines written to a folder's ``*.ndjson`` files since it was made, in ``lines``.
 
     Lines that break the contract are passed over here: judging reads the files again, from the beginning.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.lines: list[Line] = []
         self._offsets = {path: path.stat().st_size for path in folder.glob("*.ndjson")}
 
-    def new_lines(self) -> list[Line]:
-        """What has been added since the last call, file by file. Files that appear later are read from their start."""
-        lines: list[Line] = []
+    def read_on(self) -> list[Line]:
+        """All lines so far, after reading what has been added. Files that appear later are read from their start."""
         for path in sorted(self._folder.glob("*.ndjson")):
             with path.open("rb") as file:
                 file.seek(self._offsets.get(path, 0))
                 whole, newline, _torn = file.read().rpartition(b"\n")
             self._offsets[path] = self._offsets.get(path, 0) + len(whole) + len(newline)
-            lines += _decoded(whole)
-        return lines
+            self.lines += _decoded(whole)
+        return self.lines
 
 
 def _decoded(block: bytes) -> list[Line]:

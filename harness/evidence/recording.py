@@ -19,6 +19,8 @@ class Recording:
     faults: list[Fault] = field(default_factory=list)
     planted: list[Planted] = field(default_factory=list)
     expected_dead_letters: list[ExpectedDeadLetter] = field(default_factory=list)
+    awaited_deliveries: dict[str, int] = field(default_factory=dict)
+    """Message id → how often it must have been received before the system can be at rest."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

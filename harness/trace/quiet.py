@@ -31,19 +31,21 @@ class Rest:
 class QuietWatch:
     """Keeps the flows of one scenario up to date with the log, and tells which are still open.
 
-    ``new_lines``: what the log has gained. ``surroundings``: as for judging. ``unfinished``: looks that cost more than
+    ``read_on``: all lines so far, a list that only grows. ``surroundings``: as for judging. ``unfinished``: looks that cost more than
     reading the log (unsent outbox rows, queue depths), taken only when the log says that all is closed; each gives
     texts about what is not finished.
     """
 
-    new_lines: Callable[[], list[Line]]
+    read_on: Callable[[], list[Line]]
     surroundings: Callable[[], Surroundings]
     unfinished: Callable[[], list[str]]
     _flows: dict[str, list[InBand]] = field(default_factory=dict)
     _open: dict[str, str] = field(default_factory=dict)
+    _taken: int = 0
+    _around: Surroundings = field(default_factory=Surroundings)
 
     def await_quiet(self, *, within_s: float = 30.0, stalled_s: float = 7.0) -> Rest:
-        """Wait until nothing is open, or nothing more can be hoped for: no line for ``stalled_s``, or ``within_s`` over."""
+        """Wait until nothing is open, or until there is no hope: no line for ``stalled_s``, or ``within_s`` over."""
         began = last_line = time.monotonic()
         while True:
             now = time.monotonic()
@@ -61,18 +63,20 @@ class QuietWatch:
             time.sleep(POLL_S)
 
     def _take_new_lines(self) -> bool:
-        """Read on, and judge anew the flows that have grown and those that were open. False: nothing in-band came."""
-        grown = set(self._open)
+        """Read on, and judge the flows that have grown; all open ones if a kill may excuse them now. False: no news."""
+        around = self.surroundings()
+        grown = set() if around == self._around else set(self._open)
+        self._around = around
         came = False
-        for line in self.new_lines():
+        lines = self.read_on()
+        new, self._taken = lines[self._taken :], len(lines)
+        for line in new:
             if isinstance(line, InBand):
                 came = True
                 self._flows.setdefault(line.correlation_id, []).append(line)
                 grown.add(line.correlation_id)
-        if grown:
-            around = self.surroundings()
-            for correlation_id in grown:
-                self._judge(correlation_id, around)
+        for correlation_id in grown:
+            self._judge(correlation_id, around)
         return came
 
     def _judge(self, correlation_id: str, around: Surroundings) -> None:

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pika  # type: ignore[import-untyped]
-from pika.adapters.asyncio_connection import AsyncioConnection  # type: ignore[import-untyped]
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
 
 from system_under_test.service_kit import logs
 from system_under_test.service_kit.clock import Backoff
@@ -94,10 +94,13 @@ class Life:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.lost.done():
             raise BrokerUnavailable(self.lost.result())
+
+        def answered(*frames: Any) -> None:
+            if not answer.done():
+                answer.set_result(frames)
+
         try:
-            getattr(channel or self.channel, method)(
-                callback=lambda *frames: answer.done() or answer.set_result(frames), **arguments
-            )
+            getattr(channel or self.channel, method)(callback=answered, **arguments)
         except pika.exceptions.AMQPError as error:
             raise BrokerUnavailable(logs.describe(error)) from error
         return await self._until(answer, self._profile.stack_timeout_s)
@@ -134,6 +137,14 @@ class Life:
         self._last_tag += 1
         self._unconfirmed[self._last_tag] = (properties.message_id, outcome)
         return outcome
+
+    def ack(self, delivery_tag: int) -> None:
+        if not self.lost.done():  # otherwise the broker has given the message back already
+            self.channel.basic_ack(delivery_tag)
+
+    def give_back(self, delivery_tag: int) -> None:
+        if not self.lost.done():
+            self.channel.basic_nack(delivery_tag, requeue=True)
 
     def _on_confirm(self, frame: Any) -> None:
         tag, nacked = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Nack)

@@ -47,7 +47,8 @@ class Context:
         return replace(self, span_id=new_span(), parent_span_id=self.span_id)
 
 
-_current: ContextVar[Context] = ContextVar("correlation", default=Context())
+_NOTHING_IN_HAND = Context()
+_current: ContextVar[Context] = ContextVar("correlation", default=_NOTHING_IN_HAND)
 
 
 def current() -> Context:
@@ -61,3 +62,8 @@ def using(context: Context) -> Iterator[Context]:
         yield context
     finally:
         _current.reset(token)
+
+
+def deepen(hop_count: int) -> None:
+    """Say how many events led to the work in hand. It lasts as long as the context that it is said in."""
+    _current.set(replace(_current.get(), hop_count=hop_count))

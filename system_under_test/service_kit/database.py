@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -34,7 +34,7 @@ _TRIES = 3
 def cut_after(connection: Connection, seconds: float) -> Iterator[None]:
     """Shut the socket down when time is up, so that every wait on it fails at once.
 
-    Cancelling would not do: psycopg answers a cancelled wait by asking the server to stop, over the network that stalls.
+    Cancelling would not do: psycopg answers a cancelled wait by asking the server to stop, over that same network.
     """
     timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
     try:
@@ -163,13 +163,13 @@ class Database:
 
     async def _answers(self, connection: Connection) -> bool:
         try:
-            with cut_after(connection, self._profile.probe_timeout_s):
+            with cut_after(connection, self._profile.answer_timeout_s):
                 await connection.execute("")
         except UNAVAILABLE:
             return False
         return True
 
-    async def ask(self, question: LiteralString) -> dict[str, Any]:
+    async def ask(self, question: LiteralString | sql.Composed) -> dict[str, Any]:
         """One row over a connection kept for this, so that a busy pool is not taken for a dead server."""
         async with self._asking:
             if self._spare is not None and not await self._answers(self._spare):
@@ -177,6 +177,6 @@ class Database:
                 self._spare = None
             if self._spare is None:
                 self._spare = await connect(self._settings)
-            with cut_after(self._spare, self._profile.probe_timeout_s):
+            with cut_after(self._spare, self._profile.answer_timeout_s):
                 row = await (await self._spare.execute(question)).fetchone()
             return row or {}

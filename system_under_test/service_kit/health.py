@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fastapi import APIRouter
+from psycopg import sql
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 
 from system_under_test.service_kit import logs
 from system_under_test.service_kit.broker import Link
 from system_under_test.service_kit.clock import Backoff, pause
-from system_under_test.service_kit.database import Database
+from system_under_test.service_kit.database import UNAVAILABLE, Database
+from system_under_test.service_kit.runtime import background
 from system_under_test.service_kit.settings import Profile
 
 Status = Literal["unknown", "up", "degraded", "down"]
@@ -46,10 +49,14 @@ class Dependency:
                 await pause(backoff.next_s(), unless=stopping)
 
     async def check(self) -> Reading:
-        """Look now. Who asks while someone looks gets the same answer."""
-        if self._look is None or self._look.done():
+        """Look now, all who ask together. A look that began before the question is no answer to it."""
+        before = self._look
+        if before is not None:
+            await asyncio.shield(before)
+        if self._look is before:
             # No flow's context: what is found is nobody's in particular.
             self._look = asyncio.create_task(self._read(), context=contextvars.Context())
+        assert self._look is not None
         await asyncio.shield(self._look)
         return self.reading
 
@@ -84,6 +91,25 @@ def database(source: Database, profile: Profile) -> Dependency:
     return Dependency("database", probe, profile)
 
 
+def outbox(source: Database, service: str, profile: Profile) -> Dependency:
+    """Late is degraded, not down: requests are still served, and nothing is lost."""
+    question = sql.SQL(
+        "SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s"
+        " FROM {}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1"
+    ).format(sql.Identifier(service))
+
+    async def probe() -> Reading:
+        try:
+            age_s = (await source.ask(question)).get("age_s", 0.0)
+        except UNAVAILABLE:
+            return Reading("degraded", "the database does not answer", {"oldest_unsent_age_s": None})
+        late = age_s > profile.outbox_late_s
+        facts = {"oldest_unsent_age_s": round(age_s, 3)}
+        return Reading("degraded", "events wait to be sent", facts) if late else Reading(facts=facts)
+
+    return Dependency("outbox", probe, profile)
+
+
 def broker(links: list[Link], profile: Profile) -> Dependency:
     async def probe() -> Reading:
         for link in links:
@@ -94,9 +120,15 @@ def broker(links: list[Link], profile: Profile) -> Dependency:
 
 
 class Health:
-    def __init__(self, dependencies: list[Dependency]) -> None:
-        self.dependencies = dependencies
-        self.draining = asyncio.Event()
+    def __init__(self, dependencies: list[Dependency], stopping: asyncio.Event) -> None:
+        self.dependencies, self._stopping = dependencies, stopping
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as probers:
+            for dependency in self.dependencies:
+                await probers.enter_async_context(background(dependency.watch(self._stopping)))
+            yield
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter()
@@ -110,7 +142,7 @@ class Health:
     async def ready(self) -> JSONResponse:
         report = {dependency.name: _report(dependency.reading) for dependency in self.dependencies}
         is_ready = all(dependency.reading.status in ("up", "degraded") for dependency in self.dependencies)
-        status = "draining" if self.draining.is_set() else "ready" if is_ready else "not_ready"
+        status = "draining" if self._stopping.is_set() else "ready" if is_ready else "not_ready"
         return JSONResponse({"status": status, "dependencies": report}, 200 if status == "ready" else 503)
 
 

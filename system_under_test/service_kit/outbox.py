@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -74,19 +74,20 @@ def wake_channel(service: str) -> str:
 
 
 def _announce(change: Change, event: Envelope) -> None:
-    about: dict[str, object] = {
-        "event_id": str(event.event_id),
-        "entity_type": change.entity_type,
-        "entity_id": str(change.entity_id),
-    }
-    logs.line(
-        "change.committed",
-        "committed",
-        **about,
-        table=change.table,
-        entity_version=change.entity_version,
-        from_stage=change.from_stage,
-        to_stage=change.to_stage,
+    about = replace(
+        correlation.current(),
+        event_id=str(event.event_id),
+        entity_type=change.entity_type,
+        entity_id=str(change.entity_id),
     )
-    logs.line("event.stored", "pending", **about, event_type=change.event_type)
+    with correlation.using(about):
+        logs.line(
+            "change.committed",
+            "committed",
+            table=change.table,
+            entity_version=change.entity_version,
+            from_stage=change.from_stage,
+            to_stage=change.to_stage,
+        )
+        logs.line("event.stored", "pending", event_type=change.event_type)
     metrics.count("events.stored")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-import pika  # type: ignore[import-untyped]
+import pika
 from psycopg import sql
 
 from system_under_test.service_kit import correlation, logs, metrics
@@ -25,6 +25,7 @@ from system_under_test.service_kit.database import UNAVAILABLE, Connection, conn
 from system_under_test.service_kit.envelope import SCHEMA_VERSION
 from system_under_test.service_kit.outbox import wake_channel
 from system_under_test.service_kit.publisher import Message, Publisher
+from system_under_test.service_kit.runtime import background
 from system_under_test.service_kit.settings import Settings
 
 Row = dict[str, Any]
@@ -130,6 +131,18 @@ class Relay:
             )
         metrics.count(f"events.publish.{outcome.status}")
         return outcome.confirmed
+
+
+@asynccontextmanager
+async def relaying(settings: Settings, publisher: Publisher) -> AsyncIterator[None]:
+    """A relay at work; at the end it finishes its batch, within the time that a batch may take."""
+    relay = Relay(settings, publisher)
+    async with background(publisher.link.run()), background(relay.run()) as task:
+        try:
+            yield
+        finally:
+            relay.stop()
+            await asyncio.wait({task}, timeout=2 * settings.profile.confirm_timeout_s)
 
 
 def _waves(rows: list[Row]) -> Iterator[list[Row]]:

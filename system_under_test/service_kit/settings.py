@@ -59,7 +59,8 @@ class Profile:
     idle_in_transaction_timeout_ms: int = 30_000
 
     health_interval_s: float = 1
-    probe_timeout_s: float = 1
+    probe_timeout_s: float = 2
+    answer_timeout_s: float = 1  # of a connection that is asked whether it still lives
     probe_first_s: float = 0.5
     probe_most_s: float = 5
     outbox_late_s: float = 60
@@ -89,6 +90,8 @@ TEST = Profile(
     statement_timeout_ms=4_000,
     idle_in_transaction_timeout_ms=10_000,
     health_interval_s=0.4,
+    probe_timeout_s=1,
+    answer_timeout_s=0.5,
     probe_first_s=0.1,
     probe_most_s=0.5,
     outbox_late_s=10,
@@ -123,7 +126,9 @@ class _Environment:
         self._variables = variables
         self.mistakes: list[str] = []
 
-    def read(self, name: str, parse: Callable[[str], T], must_be: str, otherwise: T, required: bool = True) -> T:
+    def read(
+        self, name: str, parse: Callable[[str], T], must_be: str, otherwise: T, required: bool = True
+    ) -> T:
         text = self._variables.get(name, "")
         if not text:
             if required:
@@ -132,24 +137,26 @@ class _Environment:
         try:
             return parse(text)
         except (ValueError, KeyError, msgspec.MsgspecError):
-            self.mistakes.append(f"{name} is invalid: it must be {must_be}")  # never its value: it may be a secret
+            self.mistakes.append(f"{name} is invalid: it must be {must_be}")  # its value may be a secret
             return otherwise
 
 
 def load_or_exit(service: str, *, calls_crm: bool) -> Settings:
     environment = _Environment(os.environ)
     read = environment.read
+    own_name = f"{service}-{os.getpid()}-{secrets.token_hex(3)}"
+    tokens = 'JSON {"<token>": {"name": "…", "role": "user|service|operator"}}'
     settings = Settings(
         service=service,
-        instance=read("INSTANCE", str, "a name", f"{service}-{os.getpid()}-{secrets.token_hex(3)}", required=False),
+        instance=read("INSTANCE", str, "a name", own_name, required=False),
         profile=read("PROFILE", PROFILES.__getitem__, "production or test", PRODUCTION),
         http_host=read("HTTP_HOST", str, "an address to listen on", ""),
         http_port=read("HTTP_PORT", _port, "a port, 1 to 65535", 0),
         database_url=read("DATABASE_URL", _url("postgresql", "postgres"), "a postgresql:// URL", ""),
         broker_url=read("BROKER_URL", _url("amqp", "amqps"), "an amqp:// URL", ""),
-        identities=read("ACCESS_TOKENS", _identities, 'JSON {"<token>": {"name": …, "role": user|service|operator}}', {}),
+        identities=read("ACCESS_TOKENS", _identities, tokens, {}),
         crm_url=read("CRM_URL", _url("http", "https"), "an http:// URL", "") if calls_crm else "",
-        service_token=read("SERVICE_TOKEN", str, "the token that we call others with", "") if calls_crm else "",
+        service_token=read("SERVICE_TOKEN", str, "our own bearer token", "") if calls_crm else "",
     )
     if environment.mistakes:
         print(f"{service} cannot start:", *environment.mistakes, sep="\n  ", file=sys.stderr)

@@ -1,0 +1,73 @@
+"""Where faults happen: what they act on, and where they write down what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from chaos.proxy.toxiproxy import FaultProxy
+from harness.clients.database import Database
+from harness.evidence.clock import wall_now
+from harness.evidence.recording import Recording
+from harness.evidence.records import Fault
+
+
+class Process(Protocol):
+    """A service that a fault may act on."""
+
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSite:
+    """All that faults can reach in one stack."""
+
+    proxy: FaultProxy
+    database: Database
+    recording: Recording
+    service: Callable[[str], Process]
+
+
+@contextmanager
+def injected(
+    site: FaultSite, kind: str, place: str, *, effect: Callable[[], object], undo: Callable[[], object]
+) -> Iterator[Attestation]:
+    """A fault for the duration of a ``with`` block: undo is registered, then the effect happens, then it is undone.
+
+    The block attests its hits; without any, the scenario's evidence does not suffice.
+    """
+    attestation = Attestation()
+    with ExitStack() as undoing:
+        undoing.callback(undo)
+        injected_at = wall_now()
+        effect()
+        try:
+            yield attestation
+        finally:
+            undoing.close()
+            site.recording.faults.append(
+                Fault(
+                    kind=kind,
+                    place=place,
+                    injected_at=injected_at,
+                    healed_at=wall_now(),
+                    hits=attestation.hits,
+                    proof="; ".join(attestation.proofs) or "nothing attested",
+                )
+            )
+
+
+class Attestation:
+    """Proof that a fault hit something in flight."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.proofs: list[str] = []
+
+    def add(self, hits: int, proof: str) -> None:
+        self.hits += hits
+        self.proofs.append(proof)

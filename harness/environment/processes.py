@@ -1,0 +1,219 @@
+"""One process of a stack: start it, know it again, freeze it, end it, and keep account of every start.
+
+Everything here is data and can be written down, so that a stack which outlives the command that made it can be
+faulted and ended by another one. The mark in the environment (see ``keeper``) tells which processes are meant.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.environment import keeper
+from harness.environment.failures import EnvironmentFailed
+from harness.environment.handshakes import handshake
+from harness.environment.waiting import NeverHappened, eventually
+
+READY_WITHIN_S = 30.0
+_GONE_WITHIN_S = 5.0
+
+How = Literal["running", "stopped", "killed", "crashed"]
+
+
+class Start(msgspec.Struct):
+    """One life of a process: where its output is and how it ended. ``killed`` is on purpose, ``crashed`` is not."""
+
+    file: str
+    pid: int
+    started_at: str
+    ended_at: str | None = None
+    how: How = "running"
+
+
+class ProcessRecord(msgspec.Struct, kw_only=True):
+    """All there is to know about a process of a stack: enough for another command to fault it, start it, judge it."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    cwd: Path
+    ready: str
+    user: str | None = None
+    stop_signal: int = int(signal.SIGTERM)
+    output: Literal["ndjson", "log"] = "log"
+    starts: list[Start] = []
+
+
+class ManagedProcess:
+    """A process that a stack is made of: killable, pausable and restartable (see ``capabilities``)."""
+
+    def __init__(
+        self, record: ProcessRecord, *, state_dir: Path, log_dir: Path, journal: Callable[[], None] = lambda: None
+    ) -> None:
+        self.record = record
+        self.name = record.name
+        self._state_dir = state_dir
+        self._log_dir = log_dir
+        self._journal = journal
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def starts(self) -> list[Start]:
+        """Every start so far, the latest last."""
+        return self.record.starts
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs (a paused process does)."""
+        if self._popen is not None:
+            return self._popen.poll() is None
+        return bool(keeper.members(self._state_dir, self.name))
+
+    @property
+    def log(self) -> Path:
+        """Where the latest start's complaints are."""
+        latest = Path(self.starts[-1].file) if self.starts else self._log_dir / f"{self.name}-1.{self.record.output}"
+        return latest.with_suffix(".stderr") if self.record.output == "ndjson" else latest
+
+    def start(self, *, keep_open: Sequence[int] = ()) -> None:
+        """Start it in a session of its own, with files of its own for this start. Returns before it is ready."""
+        self.notice()
+        if self.alive:
+            raise EnvironmentFailed(f"{self.name} is to be started, but runs (pid {self.starts[-1].pid})")
+        file = self._log_dir / f"{self.name}-{len(self.starts) + 1}.{self.record.output}"
+        mark = {
+            keeper.STACK: str(self._state_dir),
+            keeper.PROCESS: self.name,
+            keeper.STOP_SIGNAL: str(int(self.record.stop_signal)),
+        }
+        complaints = file.with_suffix(".stderr") if self.record.output == "ndjson" else file
+        with file.open("ab") as out, complaints.open("ab") as err:
+            self._popen = subprocess.Popen(
+                self.record.argv,
+                env=self.record.environment | mark,
+                cwd=self.record.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                pass_fds=keep_open,
+                user=self.record.user,
+                group=None if self.record.user is None else _group_of(self.record.user),
+                extra_groups=None if self.record.user is None else [],
+            )
+        self.starts.append(Start(file=str(file), pid=self._popen.pid, started_at=_now()))
+        self._journal()
+
+    def await_ready(self, *, within_s: float = READY_WITHIN_S) -> None:
+        """Return when it answers a real handshake. Raises EnvironmentFailed with the end of its log."""
+        try:
+            eventually(self._answers, within_s=within_s, describe=f"{self.name} to answer a handshake")
+        except NeverHappened as error:
+            raise EnvironmentFailed(str(error), log=self.log) from error
+
+    def _answers(self) -> bool:
+        if not self.alive:
+            self.notice()
+            code = None if self._popen is None else self._popen.returncode
+            raise EnvironmentFailed(f"{self.name} ended (exit code {code}) before it was ready", log=self.log)
+        return handshake(self.record.ready)
+
+    def tree(self) -> set[int]:
+        """Its process ids: what carries its mark, and what descends from that."""
+        return keeper.tree(keeper.members(self._state_dir, self.name))
+
+    def kill(self) -> None:
+        """End it, and all that it started, at once. Returns when it is gone."""
+        self.notice()
+        if self.alive:
+            self._force()
+            self._ended("killed")
+
+    def terminate(self, *, within_s: float = 10.0) -> bool:
+        """Ask it to end, then insist. Says whether asking was enough. A paused process is resumed first."""
+        self.notice()
+        if not self.alive:
+            return True
+        self.resume()
+        for pid in keeper.members(self._state_dir, self.name):
+            if pid == self.starts[-1].pid:
+                keeper.send(pid, self.record.stop_signal, self._state_dir)
+        try:
+            eventually(lambda: not self.alive, within_s=within_s, describe=f"{self.name} to end")
+        except NeverHappened:
+            self._force()
+            self._ended("killed")
+            return False
+        self._ended("stopped")
+        return True
+
+    def pause(self) -> None:
+        """Freeze it and all that it started. Returns when nothing of it runs any more."""
+        if not self.alive:
+            raise EnvironmentFailed(f"{self.name} is to be paused, but does not run", log=self.log)
+        eventually(self._freeze, within_s=_GONE_WITHIN_S, describe=f"{self.name} to stand still", every_s=0.005)
+
+    def resume(self) -> None:
+        """Let it go on. Harmless if it was not paused."""
+        for pid in self.tree():
+            keeper.send(pid, signal.SIGCONT, self._state_dir)
+
+    def restart(self) -> None:
+        """End it properly if it runs, start it, wait until it is ready."""
+        self.terminate()
+        self.start()
+        self.await_ready()
+
+    def notice(self) -> None:
+        """Put an end that nobody ordered into the account."""
+        if self.starts and self.starts[-1].how == "running" and not self.alive:
+            self._ended("crashed")
+
+    def _freeze(self) -> bool:
+        running = [pid for pid in self.tree() if keeper.state_of(pid) not in "TtZX"]
+        for pid in running:  # a fork may have escaped: only a look that finds none running is the last one
+            keeper.send(pid, signal.SIGSTOP, self._state_dir)
+        return not running
+
+    def _force(self) -> None:
+        victims = self.tree()
+
+        def gone() -> bool:
+            left = {pid for pid in victims | self.tree() if keeper.state_of(pid) not in "ZX"}
+            for pid in left:
+                keeper.send(pid, signal.SIGKILL, self._state_dir)
+            return not left and not self.alive
+
+        eventually(gone, within_s=_GONE_WITHIN_S, describe=f"{self.name} to be gone", every_s=0.005)
+
+    def _ended(self, how: How) -> None:
+        self.starts[-1].how = how
+        self.starts[-1].ended_at = _now()
+        self._journal()
+
+
+def plain_environment(home: Path) -> dict[str, str]:
+    """What every process gets: nothing of ours but the search path, so that a run does not depend on a shell."""
+    path = os.environ.get("PATH", "")
+    return {
+        "PATH": f"{path}:/usr/local/bin:/usr/bin:/bin".lstrip(":"),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
+
+
+def _group_of(user: str) -> int:
+    return pwd.getpwnam(user).pw_gid
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,27 @@
+"""Writing a scenario's evidence down: the counterpart of ``load_evidence``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.evidence.recording import Recording
+from harness.evidence.records import RestingMessage, Rows, ScenarioRecord, TapMessage
+from harness.evidence.run_directory import ScenarioDirectory, write_json, write_records
+
+
+def write_evidence(
+    directory: ScenarioDirectory,
+    *,
+    scenario: ScenarioRecord,
+    recording: Recording,
+    tap: Sequence[TapMessage],
+    resting: Sequence[RestingMessage],
+    rows: Rows,
+) -> None:
+    """Write all files of one scenario. ``scenario.json`` comes last: a folder that has it is complete."""
+    write_records(directory.operations_file, recording.operations)
+    write_records(directory.faults_file, recording.faults)
+    write_records(directory.tap_file, tap)
+    write_records(directory.resting_file, resting)
+    write_json(directory.rows_file, rows)
+    write_json(directory.scenario_file, scenario)

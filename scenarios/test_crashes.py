@@ -1,0 +1,47 @@
+"""Processes are killed with work in hand; whoever starts next must finish it, once."""
+
+from __future__ import annotations
+
+from chaos.faults.network import slow
+from chaos.faults.process import killed
+from scenarios.world import World
+
+
+def test_automation_is_killed_while_its_action_waits_for_crm(world: World) -> None:
+    leads = world.new_leads(3)
+    world.settled()
+    with slow(world.site, "automation→crm", delay_ms=400):
+        moves = world.move_all(leads, "qualified")
+        world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
+        with killed(world.site, "automation") as kill:
+            open_calls = world.unanswered_calls()
+            kill.add(open_calls, f"{open_calls} calls to crm were waiting for their answer")
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+
+
+def test_pipeline_is_killed_with_unsent_events(world: World) -> None:
+    leads = world.new_leads(4)
+    world.move_all(leads, "contacted")
+    with slow(world.site, "pipeline→broker", delay_ms=300):
+        moves = world.move_all(leads, "qualified")
+        with killed(world.site, "pipeline") as kill:
+            unsent = world.database.unsent_events()
+            kill.add(unsent, f"{unsent} events were committed but not yet confirmed")
+    assert {move.outcome for move in moves} == {"ok"}
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+
+
+def test_crm_is_killed_while_automation_creates_deals(world: World) -> None:
+    leads = world.new_leads(3)
+    world.settled()
+    with slow(world.site, "crm→database", delay_ms=200):
+        moves = world.move_all(leads, "qualified")
+        world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
+        with killed(world.site, "crm") as kill:
+            open_calls = world.unanswered_calls()
+            kill.add(open_calls, f"{open_calls} calls were waiting in crm")
+            world.until_unready("automation")
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)

@@ -1,0 +1,181 @@
+"""The hand that a scenario works with: clients, faults and witnesses of one stack, for the time of one scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import httpx
+from harness.environment.stack import Stack
+
+from chaos.faults.site import FaultSite
+from chaos.proxy.toxiproxy import FaultProxy
+from harness.checks.judge import ScenarioVerdict, judge
+from harness.checks.trace_complete import surroundings_of
+from harness.clients.broker import Broker
+from harness.clients.database import Database
+from harness.clients.http import AutomationClient, CrmClient, PipelineClient
+from harness.clients.together import together
+from harness.contract.log_lines import CallCompleted, CallSent, EventReceived, Line, kind_of
+from harness.environment.waiting import eventually
+from harness.evidence.clock import wall_now
+from harness.evidence.evidence import load_evidence
+from harness.evidence.log_tail import LogTail
+from harness.evidence.recording import Recording
+from harness.evidence.records import Operation, ScenarioRecord, TapMessage
+from harness.evidence.run_directory import RunDirectory, write_json
+from harness.evidence.write import write_evidence
+from harness.target import Target
+from harness.trace.flow import Surroundings
+from harness.trace.quiet import QuietWatch, Rest
+
+WITHIN_S = 20.0
+
+
+class World:
+    """One scenario on one stack, from a clean slate to ``conclude``, which gives the verdict of all properties."""
+
+    def __init__(self, stack: Stack, target: Target, run: RunDirectory, *, name: str, seed: int, since: str) -> None:
+        self.stack, self.target, self.run = stack, target, run
+        self.name, self.seed, self.since = name, seed, since
+        self.recording = Recording()
+        self.database = Database(stack.admin_dsn, target)
+        self.broker = Broker(stack.broker_url, target, self.recording)
+        self.site = FaultSite(FaultProxy(stack.toxiproxy_url), self.database, self.recording, stack.service)
+        self.crm = CrmClient(stack.url("client→crm"), stack.token("alice"), self.recording)
+        self.pipeline = PipelineClient(stack.url("client→pipeline"), stack.token("alice"), self.recording)
+        self.automation = AutomationClient(stack.url("client→automation"), stack.token("operator"), self.recording)
+        self._tap: list[TapMessage] = []
+        self.database.clean_slate()
+        self.broker.clean_slate()
+        self._rules = self.database.rows().rules
+        self._log = LogTail(run.logs(stack.name))
+        self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
+
+    # --- driving -----------------------------------------------------------------------------------------------
+
+    def new_lead(self) -> str:
+        """A lead that nobody else has; its id. Raises AssertionError if it cannot be made."""
+        created = self.crm.create_lead()
+        assert created.http_status == 201, f"POST /leads: expected 201, got {created.http_status}: {created.answer}"
+        return str(created.answer["id"])
+
+    def new_leads(self, count: int) -> list[str]:
+        return [self.new_lead() for _ in range(count)]
+
+    def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
+        """PATCH all leads at once."""
+        return together([lambda lead_id=lead_id: self.pipeline.move_lead(lead_id, stage) for lead_id in leads])
+
+    def deliver_again(self, event: TapMessage) -> None:
+        """Give the broker an event a second time, as it may happen by itself; settling waits for that delivery."""
+        message_id = str(event.message_id)
+        self.recording.awaited_deliveries[message_id] = len(self.attempts_of(message_id)) + 1
+        self.broker.publish_again(event)
+
+    # --- waiting and looking -----------------------------------------------------------------------------------
+
+    def settled(self) -> None:
+        """Wait until every correlation is closed. Raises AssertionError naming what has not come."""
+        rest = self._await_quiet()
+        assert rest.quiet, f"not at rest after {rest.waited_s:.1f} s; still awaited: {'; '.join(rest.awaited[:5])}"
+
+    def published(self, *, correlation_id: str, type: str) -> TapMessage:
+        """The first message of this type in a flow, as the broker saw it published; waits for it."""
+
+        def probe() -> TapMessage | None:
+            self._tap += self.broker.drain_tap()
+            wanted = (message for message in self._tap if message.what == "published")
+            return next((m for m in wanted if (m.correlation_id, m.type) == (correlation_id, type)), None)
+
+        return eventually(probe, within_s=WITHIN_S, describe=f"a {type} of flow {correlation_id} on the tap")
+
+    def until_logged(self, kind: str, *, correlation_id: str) -> Line:
+        """Wait for a line of this kind in a flow."""
+
+        def probe() -> Line | None:
+            lines = (line for line in self._log.read_on() if line.correlation_id == correlation_id)
+            return next((line for line in lines if kind_of(line) == kind), None)
+
+        return eventually(probe, within_s=WITHIN_S, describe=f"a {kind} line of flow {correlation_id}")
+
+    def until_received(self, event_id: str, *, attempt: int) -> None:
+        """Wait until automation has received this attempt of an event."""
+        describe = f"attempt {attempt} of event {event_id} received"
+        eventually(lambda: attempt in self.attempts_of(event_id), within_s=WITHIN_S, describe=describe)
+
+    def attempts_of(self, event_id: str) -> list[int]:
+        """The attempt number of each delivery of an event so far, in order."""
+        lines = (line for line in self._log.read_on() if isinstance(line, EventReceived))
+        return [line.attempt for line in lines if line.event_id == event_id]
+
+    def unanswered_calls(self) -> int:
+        """Calls between services that have been sent and not been answered, right now."""
+        lines = self._log.read_on()
+        answered = {line.span_id for line in lines if isinstance(line, CallCompleted)}
+        return sum(isinstance(line, CallSent) and line.span_id not in answered for line in lines)
+
+    def ready(self, service: str) -> bool:
+        """What the service says of itself, asked past every proxy."""
+        url = self.stack.service(service).base_url + self.target.services[service].ready
+        return httpx.get(url, timeout=2.0).status_code == 200
+
+    def until_unready(self, service: str) -> None:
+        """Wait until a service has noticed that it cannot do its work."""
+        eventually(lambda: not self.ready(service), within_s=WITHIN_S, describe=f"{service} says that it is not ready")
+
+    def until_ready(self, service: str) -> None:
+        eventually(lambda: self.ready(service), within_s=WITHIN_S, describe=f"{service} says that it is ready")
+
+    def leads_with_a_deal(self) -> set[str]:
+        return {row.lead_id for row in self.database.rows().deals}
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def conclude(self, error: str | None) -> ScenarioVerdict:
+        """Heal what is still broken, wait for rest, write the evidence down, and let all properties judge it."""
+        for edge in self.target.edges:
+            self.site.proxy.restore(edge)
+        rest = self._await_quiet()
+        self._tap += self.broker.drain_tap()
+        scenario = ScenarioRecord(
+            name=self.name,
+            stack=self.stack.name,
+            target=self.target.name,
+            seed=self.seed,
+            since=self.since,
+            until=wall_now(),
+            planted=tuple(self.recording.planted),
+            expected_dead_letters=tuple(self.recording.expected_dead_letters),
+            quiet=rest.quiet,
+            awaited=rest.awaited,
+            error=error,
+        )
+        directory = self.run.scenario(self.name)
+        rows, resting = self.database.rows(), self.broker.resting()
+        write_evidence(
+            directory, scenario=scenario, recording=self.recording, tap=self._tap, resting=resting, rows=rows
+        )
+        verdict = judge(load_evidence(directory, self.target))
+        write_json(directory.verdict_file, verdict)
+        for client in (self.crm, self.pipeline, self.automation):
+            client.close()
+        return verdict
+
+    def _await_quiet(self) -> Rest:
+        return self._watch.await_quiet(within_s=WITHIN_S)
+
+    def _surroundings(self) -> Surroundings:
+        return surroundings_of(self._rules, self.recording.planted, self.stack.killed_instances())
+
+    def _unfinished(self) -> list[str]:
+        """What the log cannot tell: rows that no relay has sent, messages that nobody has taken."""
+        unfinished = [
+            f"delivery {count} of event {event_id}"
+            for event_id, count in self.recording.awaited_deliveries.items()
+            if len(self.attempts_of(event_id)) < count
+        ]
+        unsent = self.database.unsent_events()
+        if unsent:
+            unfinished.append(f"{unsent} unsent outbox rows")
+        unfinished += [f"{depth} messages in {queue}" for queue, depth in self.broker.waiting().items()]
+        return unfinished

@@ -1,0 +1,28 @@
+"""create_deal: open the lead's deal in crm. crm allows one a lead, so that a second POST finds the first one's deal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from system_under_test.automation.retries import NonRetryable
+from system_under_test.service_kit.calls import Peer
+from system_under_test.service_kit.envelope import Envelope
+
+
+async def create_deal(crm: Peer, event: Envelope, parameters: dict[str, Any], attempt: int) -> dict[str, Any]:
+    lead_id = str(event.entity_id)
+    status, deal = await crm.request(
+        "POST", "/deals", path={}, json={"lead_id": lead_id, **parameters}, attempt=attempt
+    )
+    if status == 201:
+        return {"deal_id": deal["id"], "existed": False}
+    if status == 409:
+        return await _existing(crm, lead_id, deal.get("existing_id"), attempt)
+    raise NonRetryable(f"crm refuses the deal with {status}")
+
+
+async def _existing(crm: Peer, lead_id: str, deal_id: object, attempt: int) -> dict[str, Any]:
+    status, deal = await crm.request("GET", "/deals/{deal_id}", path={"deal_id": deal_id}, attempt=attempt)
+    if status != 200 or deal.get("lead_id") != lead_id:
+        raise NonRetryable(f"the deal that is in the way is not this lead's (crm answers {status})")
+    return {"deal_id": deal["id"], "existed": True}

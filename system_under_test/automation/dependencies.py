@@ -1,0 +1,65 @@
+"""An outage is nobody's failed attempt: while a dependency is down, deliveries are held and tried again later.
+
+A held delivery stays unacknowledged in its handler. With every slot held, nothing more is consumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from system_under_test.service_kit.broker import Life
+from system_under_test.service_kit.calls import PeerTrouble
+from system_under_test.service_kit.clock import pause
+from system_under_test.service_kit.database import UNAVAILABLE
+from system_under_test.service_kit.health import Dependency
+from system_under_test.service_kit.settings import Profile
+
+T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """Holding on has no use any more: the service stops, or the broker has given the delivery back."""
+
+
+class Hold:
+    def __init__(
+        self, database: Dependency, crm: Dependency, stopping: asyncio.Event, profile: Profile
+    ) -> None:
+        self._database, self._crm = database, crm
+        self._stopping, self._deadline_s = stopping, profile.handler_deadline_s
+
+    async def through(self, step: Callable[[], Awaitable[T]], life: Life) -> T:
+        """Do a step, again after each outage. What fails while its dependency is up, fails for the caller."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._deadline_s
+        while True:
+            try:
+                async with asyncio.timeout(self._deadline_s):
+                    return await step()
+            except PeerTrouble as trouble:
+                if not (trouble.may_be_down and await self._was_down(self._crm, life)):
+                    raise
+            except UNAVAILABLE:
+                if await self._was_down(self._database, life):
+                    give_up = loop.time() + self._deadline_s
+                elif loop.time() > give_up:
+                    raise
+                else:  # a connection was cut, a lock was taken: the next try may find it better
+                    await pause(random.uniform(0.05, 0.25), unless=self._stopping)
+            if self._stopping.is_set() or life.lost.done():
+                raise Abandoned
+
+    async def _was_down(self, dependency: Dependency, life: Life) -> bool:
+        """Look whether it is down, and if so, return only when it is up again."""
+        if (await dependency.check()).status == "up":
+            return False
+        waits = [asyncio.ensure_future(dependency.up.wait()), asyncio.ensure_future(self._stopping.wait())]
+        try:
+            await asyncio.wait({*waits, life.lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return True

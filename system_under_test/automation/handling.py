@@ -1,0 +1,145 @@
+"""Handling one event: once per event, each of its rules, each rule once per entity."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from system_under_test.automation import executions, rules
+from system_under_test.automation.actions.create_deal import create_deal
+from system_under_test.automation.delivery import Delivery
+from system_under_test.automation.dependencies import Hold
+from system_under_test.automation.executions import Claim
+from system_under_test.automation.retries import LeaseLost, NonRetryable
+from system_under_test.automation.rules import Rule
+from system_under_test.automation.topology import EVENTS
+from system_under_test.service_kit import correlation, logs, metrics
+from system_under_test.service_kit.calls import Peer
+from system_under_test.service_kit.clock import Backoff
+from system_under_test.service_kit.correlation import new_span
+from system_under_test.service_kit.database import UNAVAILABLE, Database, Work
+from system_under_test.service_kit.envelope import Envelope
+from system_under_test.service_kit.settings import Settings
+
+Action = Callable[[Peer, Envelope, dict[str, Any], int], Awaitable[dict[str, Any]]]
+ACTIONS: dict[str, Action] = {"create_deal": create_deal}
+
+
+class Handling:
+    def __init__(self, database: Database, crm: Peer, hold: Hold, settings: Settings) -> None:
+        self._database, self._crm, self._hold = database, crm, hold
+        self._owner, self._profile = settings.instance, settings.profile
+
+    async def handle(self, delivery: Delivery, event: Envelope) -> None:
+        due = await self._hold.through(lambda: self._database.run(lambda work: _due(work, event)), delivery.life)
+        if due is None:
+            logs.line("event.deduplicated", "duplicate", queue=EVENTS, delivery_id=delivery.id)
+            metrics.count("events.deduplicated")
+            return
+        for rule in due:
+            if _evaluate(rule, event):
+                await self._hold.through(lambda rule=rule: self._execute(rule, event, delivery), delivery.life)
+        await self._hold.through(lambda: self._database.run(lambda work: _processed(work, event)), delivery.life)
+
+    async def _execute(self, rule: Rule, event: Envelope, delivery: Delivery) -> None:
+        claim = await self._claimed(rule, event)
+        with correlation.using(_caused_by(event)):
+            about = {"rule_id": rule.id, "action": rule.action, "execution_id": str(claim.execution_id)}
+            log = _ActionLines(about, claim.attempts)
+            log.started()
+            if claim.state == "done":
+                log.completed("skipped")
+                return
+            try:
+                result = await ACTIONS[rule.action](self._crm, event, rule.parameters, delivery.attempt)
+                if not await self._database.run(
+                    lambda work: executions.succeed(work, claim.execution_id, self._owner, result)
+                ):
+                    raise LeaseLost("another worker took this execution over")
+            except BaseException as error:
+                await self._note_failure(claim, error)
+                log.completed("failed")
+                raise
+            log.completed("succeeded")
+
+    async def _claimed(self, rule: Rule, event: Envelope) -> Claim:
+        """Claim the execution. One that another worker holds is waited for: it succeeds, fails or its lease runs out."""
+        backoff = Backoff(self._profile.probe_first_s, self._profile.probe_most_s)
+        while True:
+            claim = await self._database.run(
+                lambda work: executions.claim(work, rule, event, self._owner, self._profile.lease_s)
+            )
+            if claim.state != "busy":
+                return claim
+            await asyncio.sleep(backoff.next_s())
+
+    async def _note_failure(self, claim: Claim, error: BaseException) -> None:
+        """If it cannot be written down, the row stays `started` in our name and the next try takes it over."""
+        if isinstance(error, Exception):
+            with suppress(*UNAVAILABLE):
+                await self._database.run(
+                    lambda work: executions.fail(work, claim.execution_id, self._owner, logs.describe(error))
+                )
+
+
+class _ActionLines:
+    """The two lines of an action, in one span."""
+
+    def __init__(self, about: dict[str, str], attempt: int) -> None:
+        self._about, self._attempt = about, attempt
+        self._began = time.perf_counter()
+
+    def started(self) -> None:
+        logs.line("action.started", "started", attempt=self._attempt, **self._about)  # type: ignore[arg-type]
+
+    def completed(self, status: str) -> None:
+        duration_ms = round((time.perf_counter() - self._began) * 1000, 3)
+        level: logs.Level = "warning" if status == "failed" else "info"
+        logs.line(
+            "action.completed", status, level=level, attempt=self._attempt, duration_ms=duration_ms, **self._about
+        )
+        metrics.count(f"actions.{status}")
+
+
+async def _due(work: Work, event: Envelope) -> list[Rule] | None:
+    """The rules to look at, or None if this event is done with."""
+    if await work.one("SELECT 1 AS one FROM automation.processed_events WHERE event_id = %s", event.event_id):
+        return None
+    return await rules.enabled_for(work, event)
+
+
+def _evaluate(rule: Rule, event: Envelope) -> bool:
+    matched = rule.matches(event)
+    status = "not_matched" if not matched else "matched" if rule.action in ACTIONS else "error"
+    with correlation.using(_caused_by(event)):
+        logs.line("rule.evaluated", status, rule_id=rule.id, event_type=event.event_type)
+    if status == "error":
+        raise NonRetryable(f"rule {rule.id} wants an action that does not exist")
+    return matched
+
+
+def _caused_by(event: Envelope) -> correlation.Context:
+    """One span deeper, and the event is now the cause."""
+    context = correlation.current()
+    return replace(
+        context,
+        causation_id=str(event.event_id),
+        span_id=new_span(),
+        parent_span_id=context.span_id,
+        hop_count=event.hop_count + 1,
+    )
+
+
+async def _processed(work: Work, event: Envelope) -> None:
+    """Counted where it is known to be the first time, so that the count is of events, not of deliveries."""
+    inserted = await work.connection.execute(
+        "INSERT INTO automation.processed_events (event_id, event_type, correlation_id) VALUES (%s, %s, %s)"
+        " ON CONFLICT (event_id) DO NOTHING",
+        (event.event_id, event.event_type, event.correlation_id),
+    )
+    if inserted.rowcount == 1:
+        work.once_committed(lambda: metrics.count("events.processed"))

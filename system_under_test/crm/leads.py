@@ -1,0 +1,103 @@
+"""Leads: no two with one external id, no two with one e-mail address whatever its case."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.routing import BaseRoute
+
+from system_under_test.service_kit import outbox
+from system_under_test.service_kit.clock import rfc3339
+from system_under_test.service_kit.database import Database, Work
+from system_under_test.service_kit.outbox import Change
+from system_under_test.service_kit.problems import Problem
+from system_under_test.service_kit.requests import After, Body, Limit, Text, page
+
+Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+
+
+class NewLead(Body):
+    name: Text
+    email: Email
+    external_id: Text | None = None
+    phone: Text | None = None
+
+
+class Leads:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def routes(self) -> list[BaseRoute]:
+        router = APIRouter()
+        router.add_api_route("/leads", self.create, methods=["POST"], status_code=201)
+        router.add_api_route("/leads", self.list, methods=["GET"])
+        router.add_api_route("/leads/{lead_id}", self.get, methods=["GET"])
+        return router.routes
+
+    async def create(self, lead: NewLead) -> dict[str, object]:
+        return await self._database.run(lambda work: _insert(work, lead))
+
+    async def get(self, lead_id: UUID) -> dict[str, object]:
+        async def find(work: Work) -> dict[str, Any] | None:
+            return await work.one("SELECT * FROM crm.leads WHERE id = %s", lead_id)
+
+        row = await self._database.run(find)
+        if row is None:
+            raise Problem(404, "lead-unknown", "there is no such lead")
+        return _shown(row)
+
+    async def list(self, limit: Limit = 50, after: After = None) -> dict[str, object]:
+        async def find(work: Work) -> list[dict[str, Any]]:
+            return await work.all(
+                "SELECT * FROM crm.leads WHERE %s::uuid IS NULL OR id > %s ORDER BY id LIMIT %s", after, after, limit
+            )
+
+        return page([_shown(row) for row in await self._database.run(find)], limit)
+
+
+async def _insert(work: Work, lead: NewLead) -> dict[str, object]:
+    """The constraints decide what is a duplicate; looking first would let two callers through at once."""
+    row = await work.one(
+        "INSERT INTO crm.leads (id, external_id, name, email, phone) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING RETURNING *",
+        uuid4(),
+        lead.external_id,
+        lead.name,
+        lead.email,
+        lead.phone,
+    )
+    if row is None:
+        raise await _duplicate(work, lead)
+    change = Change(
+        table="crm.leads",
+        event_type="lead.created",
+        entity_type="lead",
+        entity_id=row["id"],
+        entity_version=row["version"],
+    )
+    await outbox.store(work, "crm", change)
+    return _shown(row)
+
+
+async def _duplicate(work: Work, lead: NewLead) -> Problem:
+    existing = await work.one(
+        "SELECT id, external_id IS NOT DISTINCT FROM %s AND external_id IS NOT NULL AS same_external_id"
+        " FROM crm.leads WHERE external_id = %s OR lower(email) = lower(%s) ORDER BY same_external_id DESC LIMIT 1",
+        lead.external_id,
+        lead.external_id,
+        lead.email,
+    )
+    if existing is None:
+        raise LookupError("a lead conflicts with one that cannot be found")
+    conflict = "external_id" if existing["same_external_id"] else "email"
+    return Problem(
+        409, "lead-exists", f"a lead with this {conflict} exists", conflict=conflict, existing_id=str(existing["id"])
+    )
+
+
+def _shown(row: dict[str, Any]) -> dict[str, object]:
+    times = {"created_at": rfc3339(row["created_at"]), "updated_at": rfc3339(row["updated_at"])}
+    return {**row, "id": str(row["id"]), **times}
