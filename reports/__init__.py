@@ -1,0 +1,1 @@
+"""Turns a finished run into something to read."""

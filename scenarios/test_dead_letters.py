@@ -36,6 +36,7 @@ def test_an_unknown_schema_version_is_dead_lettered(world: World) -> None:
         body, routing_key="lead.stage.changed", expect="schema_invalid", why="unknown schema version"
     )
     world.settled()
+    assert world.attempts_of(planted.message_id) == [1]
 
 
 def test_an_event_about_nobody_is_dead_lettered_without_retries(world: World) -> None:

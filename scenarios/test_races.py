@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from harness.clients.together import together
 from scenarios.world import World
@@ -27,7 +28,7 @@ def test_ten_patches_on_one_expected_version_have_one_winner(world: World) -> No
 def test_ten_patches_to_ten_stages_make_one_chain(world: World) -> None:
     lead_id = world.new_lead()
     stages = world.target.stages.open[1:11]
-    moves = together([lambda stage=stage: world.pipeline.move_lead(lead_id, stage) for stage in stages])
+    moves = together([partial(world.pipeline.move_lead, lead_id, stage) for stage in stages])
     assert [(move.http_status, move.answer["changed"]) for move in moves] == [(200, True)] * 10
     assert sorted(move.answer["version"] for move in moves) == list(range(1, 11))
 
@@ -36,9 +37,7 @@ def test_ten_patches_to_ten_stages_on_one_version_have_one_winner(world: World) 
     lead_id = world.new_lead()
     world.pipeline.move_lead(lead_id, "contacted")
     stages = world.target.stages.open[2:11]
-    moves = together(
-        [lambda stage=stage: world.pipeline.move_lead(lead_id, stage, expected_version=1) for stage in stages]
-    )
+    moves = together([partial(world.pipeline.move_lead, lead_id, stage, expected_version=1) for stage in stages])
     assert Counter(move.http_status for move in moves) == {200: 1, 409: len(stages) - 1}
 
 
@@ -57,6 +56,6 @@ def test_ten_leads_with_one_email_make_one(world: World) -> None:
 
 def test_ten_leads_qualify_at_once_and_each_gets_its_deal(world: World) -> None:
     leads = together([world.new_lead for _ in TEN])
-    together([lambda lead_id=lead_id: world.pipeline.move_lead(lead_id, "qualified") for lead_id in leads])
+    together([partial(world.pipeline.move_lead, lead_id, "qualified") for lead_id in leads])
     world.settled()
     assert Counter(row.lead_id for row in world.database.rows().deals) == dict.fromkeys(leads, 1)

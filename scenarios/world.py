@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import httpx
 from harness.environment.stack import Stack
@@ -29,6 +30,8 @@ from harness.trace.flow import Surroundings
 from harness.trace.quiet import QuietWatch, Rest
 
 WITHIN_S = 20.0
+STALLED_S = 6.0
+"""Longer than anything that is silent while it works: in the test profile, the lease of a killed automation, 4 s."""
 
 
 class World:
@@ -36,7 +39,7 @@ class World:
 
     def __init__(self, stack: Stack, target: Target, run: RunDirectory, *, name: str, seed: int, since: str) -> None:
         self.stack, self.target, self.run = stack, target, run
-        self.name, self.seed, self.since = name, seed, since
+        self.name, self.seed, self.since, self.until = name, seed, since, since
         self.recording = Recording()
         self.database = Database(stack.admin_dsn, target)
         self.broker = Broker(stack.broker_url, target, self.recording)
@@ -49,6 +52,7 @@ class World:
         self.broker.clean_slate()
         self._rules = self.database.rows().rules
         self._log = LogTail(run.logs(stack.name))
+        self._rest = Rest((), 0.0)
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
 
     # --- driving -----------------------------------------------------------------------------------------------
@@ -64,7 +68,7 @@ class World:
 
     def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
         """PATCH all leads at once."""
-        return together([lambda lead_id=lead_id: self.pipeline.move_lead(lead_id, stage) for lead_id in leads])
+        return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])
 
     def deliver_again(self, event: TapMessage) -> None:
         """Give the broker an event a second time, as it may happen by itself; settling waits for that delivery."""
@@ -135,15 +139,16 @@ class World:
         """Heal what is still broken, wait for rest, write the evidence down, and let all properties judge it."""
         for edge in self.target.edges:
             self.site.proxy.restore(edge)
-        rest = self._await_quiet()
+        rest = self._await_quiet() if self._rest.quiet else self._await_quiet(stalled_s=2.0)
         self._tap += self.broker.drain_tap()
+        self.until = wall_now()
         scenario = ScenarioRecord(
             name=self.name,
             stack=self.stack.name,
             target=self.target.name,
             seed=self.seed,
             since=self.since,
-            until=wall_now(),
+            until=self.until,
             planted=tuple(self.recording.planted),
             expected_dead_letters=tuple(self.recording.expected_dead_letters),
             quiet=rest.quiet,
@@ -161,8 +166,9 @@ class World:
             client.close()
         return verdict
 
-    def _await_quiet(self) -> Rest:
-        return self._watch.await_quiet(within_s=WITHIN_S)
+    def _await_quiet(self, *, stalled_s: float = STALLED_S) -> Rest:
+        self._rest = self._watch.await_quiet(within_s=WITHIN_S, stalled_s=stalled_s)
+        return self._rest
 
     def _surroundings(self) -> Surroundings:
         return surroundings_of(self._rules, self.recording.planted, self.stack.killed_instances())

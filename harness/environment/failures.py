@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.environment.waiting import Hopeless
@@ -18,13 +20,22 @@ class EnvironmentFailed(Hopeless):
         super().__init__(f"{what}\n{_tail(log)}" if log else what)
 
 
-class MissingServers(EnvironmentFailed):
-    """Servers that are not installed, or too old: all of them at once, each with the command that mends it."""
+@dataclass(frozen=True, slots=True)
+class MissingServer:
+    """One server that is not there, or too old, and the command that mends it."""
 
-    def __init__(self, missing: dict[str, str]) -> None:
-        self.missing = missing
-        lines = "\n".join(f"  {what}\n      {remedy}" for what, remedy in missing.items())
-        super().__init__(f"{len(missing)} of the servers that a stack needs cannot be used here:\n{lines}")
+    name: str
+    problem: str
+    remedy: str
+
+
+class MissingServers(EnvironmentFailed):
+    """Servers that cannot be used: all of them at once."""
+
+    def __init__(self, missing: Sequence[MissingServer]) -> None:
+        self.missing = tuple(missing)
+        lines = "\n".join(f"  {one.problem}\n      to install it: {one.remedy}" for one in missing)
+        super().__init__(f"a stack cannot be booted here, {len(missing)} of its servers missing:\n{lines}")
 
 
 def _tail(log: Path) -> str:

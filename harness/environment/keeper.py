@@ -117,7 +117,7 @@ def _stop_signal(environment: list[bytes]) -> int:
 
 
 def _works_inside(pid: int, state: Path) -> bool:
-    """Whether this is a database process of the stack. Another one, say a shell that someone left there, is not ours."""
+    """Whether this is a database process of the stack. A shell that someone left in its folder is not ours."""
     try:
         if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace") != "postgres\n":
             return False
@@ -128,7 +128,7 @@ def _works_inside(pid: int, state: Path) -> bool:
 
 
 def state_of(pid: int) -> str:
-    """The kernel's letter for what a process does: R and S run, T is stopped, Z and X are dead (as is one not there)."""
+    """The kernel's letter for what a process does: T is stopped, Z and X are dead (as is one that is not there)."""
     return _status(pid)[0]
 
 

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from harness.evidence.clock import wall_now
+
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
@@ -91,6 +93,12 @@ class ScenarioDirectory:
     @property
     def run(self) -> RunDirectory:
         return RunDirectory(self.root.parent.parent)
+
+
+def new_run_path(seed: int) -> Path:
+    """Where a run goes if nobody says otherwise: a new folder in ``runs/`` of the working directory."""
+    moment = wall_now()[:19].replace("-", "").replace(":", "")
+    return Path.cwd() / "runs" / f"{moment}Z-{seed}"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -25,7 +25,11 @@ async def assemble(
     settings: Settings, listener: socket.socket, stopping: asyncio.Event
 ) -> AsyncIterator[None]:
     profile = settings.profile
-    database, publisher, crm = Database(settings), Publisher(settings), Peer("crm", settings.crm_url, settings)
+    database, publisher, crm = (
+        Database(settings),
+        Publisher(settings),
+        Peer("crm", settings.crm_url, settings),
+    )
     database_health, crm_health = health.database(database, profile), crm.dependency(settings)
     hold = Hold(database_health, crm_health, stopping, profile)
     consumer = Consumer(settings, publisher, Handling(database, crm, hold, settings), stopping)

@@ -55,7 +55,11 @@ class Consumer:
             self._take(Delivery(life, method.delivery_tag, method.redelivered, properties, body, new_id()))
 
         await life.call(
-            "basic_consume", queue=EVENTS, on_message_callback=on_message, auto_ack=False, consumer_tag=self._tag
+            "basic_consume",
+            queue=EVENTS,
+            on_message_callback=on_message,
+            auto_ack=False,
+            consumer_tag=self._tag,
         )
 
     def _take(self, delivery: Delivery) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pika
@@ -21,12 +21,12 @@ from system_under_test.automation.topology import DEAD_LETTERS
 from system_under_test.service_kit import correlation, logs, metrics
 from system_under_test.service_kit.access import Caller, only
 from system_under_test.service_kit.broker import BrokerUnavailable, Life, Link
-from system_under_test.service_kit.correlation import Context, new_span
 from system_under_test.service_kit.problems import Problem, unavailable
 from system_under_test.service_kit.publisher import Publisher
 from system_under_test.service_kit.requests import Limit
 
 _LONGEST_BODY = 2_000
+_ANSWER_WITHIN_S = 5
 
 
 class DeadLetters:
@@ -44,7 +44,7 @@ class DeadLetters:
 
     async def list(self, limit: Limit = 100) -> dict[str, object]:
         async with self._taken() as drawer:
-            items = []
+            items: list[dict[str, object]] = []
             while len(items) < limit and (letter := await drawer.next()) is not None:
                 items.append(_shown(letter))
         return {"items": items}
@@ -63,7 +63,7 @@ class DeadLetters:
             if not (await self._publisher.publish(copy)).confirmed:
                 raise unavailable("the broker did not confirm the replay; the dead letter stays where it is")
             _say("dead_letter.replayed", "replayed", letter, caller.name)
-            letter.life.channel_ack(drawer.channel, letter.tag)
+            drawer.take_out(letter)
             return _shown(letter)
 
     async def discard(self, event_id: str, caller: Caller) -> dict[str, object]:
@@ -72,3 +72,80 @@ class DeadLetters:
             _say("dead_letter.discarded", "discarded", letter, caller.name)
             drawer.take_out(letter)
             return _shown(letter)
+
+    @asynccontextmanager
+    async def _taken(self) -> AsyncIterator[Drawer]:
+        async with self._one_at_a_time:
+            if (life := self._link.life) is None:
+                raise unavailable("the broker is not available")
+            try:
+                async with life.second_channel() as channel:
+                    yield Drawer(life, channel)
+            except (BrokerUnavailable, TimeoutError) as error:
+                raise unavailable("the broker is not available") from error
+
+
+class Drawer:
+    """The dead letters, taken one after the other; those not taken out go back when the channel closes."""
+
+    def __init__(self, life: Life, channel: Any) -> None:
+        self._life, self._channel = life, channel
+        self._answer: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
+        channel.add_callback(
+            lambda _: self._answer.set_result(None), [pika.spec.Basic.GetEmpty], one_shot=False
+        )
+
+    async def next(self) -> Delivery | None:
+        self._answer = asyncio.get_running_loop().create_future()
+        self._channel.basic_get(DEAD_LETTERS, callback=self._on_letter)
+        letter: Delivery | None = await self._life.answer(self._answer, _ANSWER_WITHIN_S)
+        return letter
+
+    def _on_letter(self, _: Any, method: Any, properties: Any, body: bytes) -> None:
+        letter = Delivery(self._life, method.delivery_tag, method.redelivered, properties, body, id="")
+        self._answer.set_result(letter)
+
+    async def find(self, event_id: str) -> Delivery:
+        while (letter := await self.next()) is not None:
+            if _handle(letter) == event_id.lower():
+                return letter
+        raise Problem(404, "dead-letter-unknown", "there is no such dead letter")
+
+    def take_out(self, letter: Delivery) -> None:
+        if self._channel.is_open:
+            self._channel.basic_ack(letter.tag)
+
+
+def _handle(letter: Delivery) -> str:
+    """What it is asked for by: its event id, or its correlation id where it never had an event id."""
+    return str(letter.properties.message_id or letter.properties.correlation_id).lower()
+
+
+def _shown(letter: Delivery) -> dict[str, object]:
+    context, headers = letter.context(), letter.headers
+    return {
+        "event_id": context.event_id,
+        "correlation_id": context.correlation_id,
+        "causation_id": context.causation_id,
+        "event_type": letter.properties.type,
+        "entity_type": context.entity_type,
+        "entity_id": context.entity_id,
+        "reason": headers.get("dead_letter_reason") or _brokers_reason(headers),
+        "attempts": letter.attempt,
+        "error_class": headers.get("dead_letter_error_class"),
+        "error": headers.get("dead_letter_error"),
+        "stack": headers.get("dead_letter_stack"),
+    }
+
+
+def _brokers_reason(headers: dict[str, Any]) -> str | None:
+    """The broker itself puts messages here that were delivered too often."""
+    deaths = headers.get("x-death") or [{}]
+    return str(deaths[0]["reason"]) if "reason" in deaths[0] else None
+
+
+def _say(kind: str, status: str, letter: Delivery, actor: str) -> None:
+    request = correlation.current()
+    with correlation.using(replace(letter.context(), parent_span_id=request.span_id)):
+        logs.line(kind, status, actor=actor)
+    metrics.count(kind)

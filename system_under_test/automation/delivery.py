@@ -28,12 +28,14 @@ class Delivery:
 
     @property
     def headers(self) -> dict[str, Any]:
-        return self.properties.headers or {}
+        headers: dict[str, Any] | None = self.properties.headers
+        return headers or {}
 
     @property
     def attempt(self) -> int:
         """Our own header: what the broker counts does not survive a copy."""
-        return attempt_of(self.headers)
+        attempt = self.headers.get("attempt")
+        return attempt if isinstance(attempt, int) and attempt >= 1 else 1
 
     def read(self) -> Envelope:
         try:
@@ -55,18 +57,14 @@ class Delivery:
             or uuid_or_none(body.get("correlation_id"))
             or new_id(),
             event_id=uuid_or_none(self.properties.message_id) or uuid_or_none(body.get("event_id")),
-            causation_id=uuid_or_none(self.headers.get("causation_id")) or uuid_or_none(body.get("causation_id")),
+            causation_id=uuid_or_none(self.headers.get("causation_id"))
+            or uuid_or_none(body.get("causation_id")),
             entity_type=entity_type if known else None,
             entity_id=entity_id if known else None,
             span_id=new_span(),
             parent_span_id=span_or_none(self.headers.get("span_id")),
             hop_count=hops if isinstance(hops, int) else 0,
         )
-
-
-def attempt_of(headers: dict[str, Any]) -> int:
-    attempt = headers.get("attempt")
-    return attempt if isinstance(attempt, int) and attempt >= 1 else 1
 
 
 def _loosely(body: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from system_under_test.service_kit.broker import Life
 from system_under_test.service_kit.calls import PeerTrouble
@@ -56,10 +56,12 @@ class Hold:
         """Look whether it is down, and if so, return only when it is up again."""
         if (await dependency.check()).status == "up":
             return False
-        waits = [asyncio.ensure_future(dependency.up.wait()), asyncio.ensure_future(self._stopping.wait())]
+        up = asyncio.ensure_future(dependency.up.wait())
+        stop = asyncio.ensure_future(self._stopping.wait())
+        waits: set[asyncio.Future[Any]] = {up, stop, life.lost}
         try:
-            await asyncio.wait({*waits, life.lost}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
-                wait.cancel()
+            up.cancel()
+            stop.cancel()
         return True

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from system_under_test.automation import executions, rules
@@ -35,36 +36,54 @@ class Handling:
         self._owner, self._profile = settings.instance, settings.profile
 
     async def handle(self, delivery: Delivery, event: Envelope) -> None:
-        due = await self._hold.through(lambda: self._database.run(lambda work: _due(work, event)), delivery.life)
+        due = await self._hold.through(
+            lambda: self._database.run(lambda work: _due(work, event)), delivery.life
+        )
         if due is None:
             logs.line("event.deduplicated", "duplicate", queue=EVENTS, delivery_id=delivery.id)
             metrics.count("events.deduplicated")
             return
         for rule in due:
             if _evaluate(rule, event):
-                await self._hold.through(lambda rule=rule: self._execute(rule, event, delivery), delivery.life)
-        await self._hold.through(lambda: self._database.run(lambda work: _processed(work, event)), delivery.life)
+                await self._hold.through(partial(self._execute, rule, event, delivery), delivery.life)
+        await self._hold.through(
+            lambda: self._database.run(lambda work: _processed(work, event)), delivery.life
+        )
 
     async def _execute(self, rule: Rule, event: Envelope, delivery: Delivery) -> None:
         claim = await self._claimed(rule, event)
         with correlation.using(_caused_by(event)):
-            about = {"rule_id": rule.id, "action": rule.action, "execution_id": str(claim.execution_id)}
-            log = _ActionLines(about, claim.attempts)
-            log.started()
-            if claim.state == "done":
-                log.completed("skipped")
-                return
+            line = partial(
+                logs.line,
+                rule_id=rule.id,
+                action=rule.action,
+                execution_id=str(claim.execution_id),
+                attempt=claim.attempts,
+            )
+            line("action.started", "started")
+            started = time.perf_counter()
+            status = "failed"
             try:
-                result = await ACTIONS[rule.action](self._crm, event, rule.parameters, delivery.attempt)
-                if not await self._database.run(
-                    lambda work: executions.succeed(work, claim.execution_id, self._owner, result)
-                ):
-                    raise LeaseLost("another worker took this execution over")
-            except BaseException as error:
-                await self._note_failure(claim, error)
-                log.completed("failed")
-                raise
-            log.completed("succeeded")
+                status = await self._act(rule, event, delivery, claim)
+            finally:
+                duration_ms = round((time.perf_counter() - started) * 1000, 3)
+                level: logs.Level = "warning" if status == "failed" else "info"
+                line("action.completed", status, level=level, duration_ms=duration_ms)
+                metrics.count(f"actions.{status}")
+
+    async def _act(self, rule: Rule, event: Envelope, delivery: Delivery, claim: Claim) -> str:
+        if claim.state == "done":
+            return "skipped"
+        try:
+            result = await ACTIONS[rule.action](self._crm, event, rule.parameters, delivery.attempt)
+            if not await self._database.run(
+                lambda work: executions.succeed(work, claim.execution_id, self._owner, result)
+            ):
+                raise LeaseLost("another worker took this execution over")
+        except Exception as error:
+            await self._note_failure(claim, logs.describe(error))
+            raise
+        return "succeeded"
 
     async def _claimed(self, rule: Rule, event: Envelope) -> Claim:
         """Claim the execution. One that another worker holds is waited for: it succeeds, fails or its lease runs out."""
@@ -77,32 +96,12 @@ class Handling:
                 return claim
             await asyncio.sleep(backoff.next_s())
 
-    async def _note_failure(self, claim: Claim, error: BaseException) -> None:
+    async def _note_failure(self, claim: Claim, error: str) -> None:
         """If it cannot be written down, the row stays `started` in our name and the next try takes it over."""
-        if isinstance(error, Exception):
-            with suppress(*UNAVAILABLE):
-                await self._database.run(
-                    lambda work: executions.fail(work, claim.execution_id, self._owner, logs.describe(error))
-                )
-
-
-class _ActionLines:
-    """The two lines of an action, in one span."""
-
-    def __init__(self, about: dict[str, str], attempt: int) -> None:
-        self._about, self._attempt = about, attempt
-        self._began = time.perf_counter()
-
-    def started(self) -> None:
-        logs.line("action.started", "started", attempt=self._attempt, **self._about)  # type: ignore[arg-type]
-
-    def completed(self, status: str) -> None:
-        duration_ms = round((time.perf_counter() - self._began) * 1000, 3)
-        level: logs.Level = "warning" if status == "failed" else "info"
-        logs.line(
-            "action.completed", status, level=level, attempt=self._attempt, duration_ms=duration_ms, **self._about
-        )
-        metrics.count(f"actions.{status}")
+        with suppress(*UNAVAILABLE):
+            await self._database.run(
+                lambda work: executions.fail(work, claim.execution_id, self._owner, error)
+            )
 
 
 async def _due(work: Work, event: Envelope) -> list[Rule] | None:

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from system_under_test.automation.delivery import Delivery, Unreadable, attempt_of
+from system_under_test.automation.delivery import Delivery, Unreadable
 from system_under_test.automation.topology import DEAD_LETTERS, EVENTS, retry_queue
 from system_under_test.service_kit import correlation, logs
 from system_under_test.service_kit.calls import PeerTrouble
@@ -106,10 +106,6 @@ def replay_copy(properties: Any, body: bytes) -> Message:
     return Message("", EVENTS, body, fresh)
 
 
-def attempts_used(properties: Any) -> int:
-    return attempt_of(properties.headers or {})
-
-
 def _copy(properties: Any) -> Any:
     """All of it, but for what would let the copy expire, go elsewhere too, or be refused as another user's."""
     fresh = copy.copy(properties)
@@ -125,4 +121,6 @@ def _copy(properties: Any) -> Any:
 def _short_stack(error: Exception) -> str:
     """Places only: source lines and values may hold what nobody should read in a queue."""
     frames = traceback.extract_tb(error.__traceback__)[-_DEEPEST_FRAMES:]
-    return " < ".join(f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in reversed(frames))
+    return " < ".join(
+        f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in reversed(frames)
+    )

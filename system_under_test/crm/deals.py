@@ -93,4 +93,9 @@ async def _refusal(work: Work, deal: NewDeal) -> Problem:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, object]:
-    return {**row, "id": str(row["id"]), "lead_id": str(row["lead_id"]), "created_at": rfc3339(row["created_at"])}
+    return {
+        **row,
+        "id": str(row["id"]),
+        "lead_id": str(row["lead_id"]),
+        "created_at": rfc3339(row["created_at"]),
+    }

@@ -52,7 +52,10 @@ class Leads:
     async def list(self, limit: Limit = 50, after: After = None) -> dict[str, object]:
         async def find(work: Work) -> list[dict[str, Any]]:
             return await work.all(
-                "SELECT * FROM crm.leads WHERE %s::uuid IS NULL OR id > %s ORDER BY id LIMIT %s", after, after, limit
+                "SELECT * FROM crm.leads WHERE %s::uuid IS NULL OR id > %s ORDER BY id LIMIT %s",
+                after,
+                after,
+                limit,
             )
 
         return page([_shown(row) for row in await self._database.run(find)], limit)
@@ -94,7 +97,11 @@ async def _duplicate(work: Work, lead: NewLead) -> Problem:
         raise LookupError("a lead conflicts with one that cannot be found")
     conflict = "external_id" if existing["same_external_id"] else "email"
     return Problem(
-        409, "lead-exists", f"a lead with this {conflict} exists", conflict=conflict, existing_id=str(existing["id"])
+        409,
+        "lead-exists",
+        f"a lead with this {conflict} exists",
+        conflict=conflict,
+        existing_id=str(existing["id"]),
     )
 
 

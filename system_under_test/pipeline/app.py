@@ -18,8 +18,14 @@ from system_under_test.service_kit.settings import Settings
 
 
 @asynccontextmanager
-async def assemble(settings: Settings, listener: socket.socket, stopping: asyncio.Event) -> AsyncIterator[None]:
-    database, publisher, crm = Database(settings), Publisher(settings), Peer("crm", settings.crm_url, settings)
+async def assemble(
+    settings: Settings, listener: socket.socket, stopping: asyncio.Event
+) -> AsyncIterator[None]:
+    database, publisher, crm = (
+        Database(settings),
+        Publisher(settings),
+        Peer("crm", settings.crm_url, settings),
+    )
     database_health = health.database(database, settings.profile)
     vitals = health.Health(
         [

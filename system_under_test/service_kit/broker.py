@@ -50,13 +50,15 @@ class Life:
         self._connection.add_on_connection_unblocked_callback(lambda *_: self.unblocked.set())
 
     async def open(self) -> None:
-        await self._until(self._opened, self._profile.socket_timeout_s + self._profile.stack_timeout_s)
+        await self.answer(self._opened, self._profile.socket_timeout_s + self._profile.stack_timeout_s)
 
     def _on_channel_open(self, channel: Any) -> None:
         self.channel = channel
         channel.add_on_close_callback(lambda _, reason: self.end(f"channel closed: {logs.describe(reason)}"))
         channel.add_on_cancel_callback(lambda _: self.end("the broker cancelled the consumer"))
-        channel.add_on_return_callback(lambda _, __, properties, ___: self._returned.add(properties.message_id))
+        channel.add_on_return_callback(
+            lambda _, __, properties, ___: self._returned.add(properties.message_id)
+        )
         self._opened.set_result(None)
 
     def _on_closed(self, _: Any, reason: BaseException) -> None:
@@ -83,11 +85,13 @@ class Life:
         except TimeoutError:
             pass  # a stalled peer: the socket goes with the process
 
-    async def _until(self, answer: asyncio.Future[Any], within_s: float) -> Any:
+    async def answer(self, answer: asyncio.Future[Any], within_s: float) -> Any:
         await asyncio.wait({answer, self.lost}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             return answer.result()
-        raise BrokerUnavailable(self.lost.result() if self.lost.done() else f"no answer within {within_s:g} s")
+        raise BrokerUnavailable(
+            self.lost.result() if self.lost.done() else f"no answer within {within_s:g} s"
+        )
 
     async def call(self, method: str, *, channel: Any = None, **arguments: Any) -> Any:
         """One AMQP method and its answer."""
@@ -103,7 +107,7 @@ class Life:
             getattr(channel or self.channel, method)(callback=answered, **arguments)
         except pika.exceptions.AMQPError as error:
             raise BrokerUnavailable(logs.describe(error)) from error
-        return await self._until(answer, self._profile.stack_timeout_s)
+        return await self.answer(answer, self._profile.stack_timeout_s)
 
     @asynccontextmanager
     async def second_channel(self) -> AsyncIterator[Any]:
@@ -112,7 +116,7 @@ class Life:
         if self.lost.done():
             raise BrokerUnavailable(self.lost.result())
         self._connection.channel(on_open_callback=answer.set_result)
-        channel = await self._until(answer, self._profile.stack_timeout_s)
+        channel = await self.answer(answer, self._profile.stack_timeout_s)
         closed = asyncio.Event()
         channel.add_on_close_callback(lambda *_: closed.set())
         try:
@@ -173,7 +177,7 @@ class Link:
     def __init__(self, settings: Settings, purpose: str, prepare: Callable[[Life], Awaitable[None]]) -> None:
         self._settings, self._purpose, self._prepare = settings, purpose, prepare
         self.life: Life | None = None
-        self._trouble = "not connected yet"
+        self._trouble = ""
 
     async def run(self) -> None:
         profile = self._settings.profile
@@ -195,6 +199,11 @@ class Link:
             finally:
                 self.life = None
             await asyncio.sleep(backoff.next_s())
+
+    @property
+    def is_new(self) -> bool:
+        """The first connection is still being made: nothing is known yet."""
+        return self.life is None and not self._trouble
 
     async def probe(self) -> None:
         """Raises unless a round trip succeeds: an open socket says nothing about a network that stalls."""

@@ -61,7 +61,9 @@ class Peer:
                         method, route.format(**path), json=json, headers=self._headers()
                     )
                 http_status, body = response.status_code, response.content
-                status = "server_error" if http_status >= 500 else "client_error" if http_status >= 400 else "ok"
+                status = (
+                    "server_error" if http_status >= 500 else "client_error" if http_status >= 400 else "ok"
+                )
             except (httpx.TimeoutException, TimeoutError):
                 status = "timeout"
             except httpx.HTTPError:
@@ -88,7 +90,12 @@ class Peer:
         duration_ms = round((time.perf_counter() - started) * 1000, 3)
         level: logs.Level = "info" if status in ("ok", "client_error") else "warning"
         logs.line(
-            "call.completed", status, level=level, peer=self.name, http_status=http_status, duration_ms=duration_ms
+            "call.completed",
+            status,
+            level=level,
+            peer=self.name,
+            http_status=http_status,
+            duration_ms=duration_ms,
         )
         metrics.count(f"calls.{self.name}.{status}")
         metrics.observe(f"calls.{self.name}.duration_ms", duration_ms)

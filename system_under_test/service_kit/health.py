@@ -73,7 +73,9 @@ class Dependency:
             self.up.clear()
         if changed:
             level: logs.Level = "info" if reading.status == "up" else "warning"
-            logs.line("dependency.changed", reading.status, level=level, dependency=self.name, error=reading.detail)
+            logs.line(
+                "dependency.changed", reading.status, level=level, dependency=self.name, error=reading.detail
+            )
 
     async def _within_bounds(self) -> Reading:
         try:
@@ -112,6 +114,8 @@ def outbox(source: Database, service: str, profile: Profile) -> Dependency:
 
 def broker(links: list[Link], profile: Profile) -> Dependency:
     async def probe() -> Reading:
+        if any(link.is_new for link in links):
+            return Reading("unknown", "connecting")
         for link in links:
             await link.probe()
         return Reading()

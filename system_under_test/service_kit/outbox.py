@@ -65,7 +65,9 @@ async def store(work: Work, service: str, change: Change) -> None:
             msgspec.json.encode(event).decode(),
         ),
     )
-    await work.connection.execute("SELECT pg_notify(%s, '')", (wake_channel(service),))  # heard after the commit
+    await work.connection.execute(
+        "SELECT pg_notify(%s, '')", (wake_channel(service),)
+    )  # heard after the commit
     work.once_committed(lambda: _announce(change, event))
 
 

@@ -19,7 +19,13 @@ class Problem(Exception):
     """Raise it anywhere in a request to answer with it. `kind` becomes the type and the title."""
 
     def __init__(
-        self, status: int, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **extras: object
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **extras: object,
     ) -> None:
         super().__init__(detail)
         self.status, self.kind, self.detail = status, kind, detail
@@ -39,10 +45,14 @@ def problem_of(error: Exception) -> Problem:
             {"where": ".".join(map(str, mistake["loc"])), "what": mistake["msg"]}
             for mistake in error.errors()[:_MOST_MISTAKES]
         ]
-        return Problem(422, "invalid-request", "the request does not have the expected shape", errors=mistakes)
+        return Problem(
+            422, "invalid-request", "the request does not have the expected shape", errors=mistakes
+        )
     if isinstance(error, HTTPException):
         kinds = {404: "not-found", 405: "method-not-allowed"}
-        return Problem(error.status_code, kinds.get(error.status_code, "refused"), error.detail, headers=error.headers)
+        return Problem(
+            error.status_code, kinds.get(error.status_code, "refused"), error.detail, headers=error.headers
+        )
     if isinstance(error, UNAVAILABLE):
         return unavailable("the database is not available")
     return Problem(500, "internal-error", "an unexpected error; it has been logged")

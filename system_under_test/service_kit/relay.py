@@ -78,7 +78,8 @@ class Relay:
     async def _is_the_one(self, connection: Connection) -> bool:
         with cut_after(connection, self._profile.database_deadline_s):
             lock = await connection.execute(
-                "SELECT pg_try_advisory_lock(hashtext('outbox relay'), hashtext(%s)) AS held", (self._settings.service,)
+                "SELECT pg_try_advisory_lock(hashtext('outbox relay'), hashtext(%s)) AS held",
+                (self._settings.service,),
             )
             row = await lock.fetchone()
         return bool(row and row["held"])

@@ -1,0 +1,163 @@
+"""The door for people: ``gauntlet …``. Exit codes: 0 pass, 1 fail, 2 unknown, 3 wrong usage, 4 no environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+
+from harness.checks.run_verdict import RunRecord, RunVerdict, rejudge, summarise
+from harness.environment.failures import EnvironmentFailed
+from harness.environment.native import down as end_stack
+from harness.environment.native import up as boot_and_keep
+from harness.environment.provide import provide
+from harness.environment.servers import find_servers
+from harness.evidence.evidence import read_logs
+from harness.evidence.run_directory import EvidenceError, RunDirectory, ScenarioDirectory, read_json
+from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_target
+from harness.trace.findings import judge_flow
+from harness.trace.flow import Surroundings, flows_of
+from harness.trace.render import tree
+from reports.terminal import run_text
+
+PASS, FAIL, UNKNOWN, USAGE, NO_ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_BY_VERDICT = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
+
+RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def gauntlet() -> None:
+    """Prove that an event-driven CRM keeps its promises while things break.
+
+    Exit codes: 0 pass, 1 fail, 2 unknown, 3 wrong usage, 4 the environment did not come up.
+    """
+
+
+@gauntlet.command()
+@click.option("-n", "--workers", default=2, show_default=True, help="Stacks to run scenarios on side by side.")
+@click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
+@click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/TIME-SEED).")
+@click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
+@click.option("--source-root", type=click.Path(path_type=Path), default=PROJECT_ROOT, help="Folder with its code.")
+def gate(
+    workers: int, only: str | None, quiet: bool, seed: int | None, run_dir: Path | None, target: Path, source_root: Path
+) -> None:
+    """Run all scenarios on fresh stacks, judge them, and say whether every promise was kept."""
+    load_target(target)
+    find_servers()
+    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    run_dir = run_dir or new_run_path(seed)
+    if (run_dir / "run.json").exists():
+        raise click.UsageError(f"{run_dir} holds a run already: give a new folder, or gauntlet check {run_dir}")
+    arguments = [
+        str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
+        f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
+    ]  # fmt: skip
+    arguments += ["-k", only] if only else ["--whole"]
+    arguments += ["-q"] if quiet else []
+    arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
+    sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
+
+
+def _exit_code(pytest_code: int, run: RunDirectory) -> int:
+    """pytest knows whether tests failed; the run's verdict knows failed from unknown."""
+    if pytest_code == pytest.ExitCode.INTERRUPTED:
+        return INTERRUPTED
+    if (run.root / "environment-failure.txt").exists():
+        click.echo((run.root / "environment-failure.txt").read_text(encoding="utf-8"), err=True)
+        return NO_ENVIRONMENT
+    if pytest_code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return USAGE
+    verdict = summarise(run).verdict if run.run_file.exists() else "unknown"
+    if pytest_code != pytest.ExitCode.OK and verdict == "pass":
+        return FAIL
+    return _BY_VERDICT[verdict]
+
+
+@gauntlet.command()
+@RUN
+@click.option("--json", "as_json", is_flag=True, help="The whole verdict as JSON.")
+def check(run: Path | None, as_json: bool) -> None:
+    """Judge an old run again, with today's checks and without any system. Default: the newest run in runs/."""
+    directory = RunDirectory(run or _newest_run())
+    verdict = rejudge(directory)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(verdict), indent=2))
+    else:
+        click.echo(run_text(verdict, directory.root))
+    sys.exit(_BY_VERDICT[verdict.verdict])
+
+
+@gauntlet.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("correlation_id")
+def show(run: Path, correlation_id: str) -> None:
+    """Print one flow of a run as a tree, with its broken edges marked."""
+    directory = RunDirectory(run)
+    for stack in sorted(path.name for path in (run / "logs").iterdir()):
+        logs = read_logs(directory, stack)
+        flow = flows_of(line for log in logs for line in log.lines).get(correlation_id)
+        if flow is not None:
+            killed = frozenset(log.instance for log in logs if log.killed)
+            judged = judge_flow(flow, Surroundings(killed_instances=killed), [hole for log in logs for hole in log.lost])
+            click.echo(f"flow {correlation_id} on stack {stack}: {judged.state}")
+            for text in tree(flow, judged.broken):
+                click.echo(text)
+            return
+    raise click.UsageError(f"no line of {run} belongs to correlation {correlation_id}")
+
+
+@gauntlet.command()
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where logs and credentials go (default: runs/up-…).")
+@click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
+def up(run_dir: Path | None, target: Path) -> None:
+    """Boot a stack, keep it, and print every address and credential. End it with: gauntlet down."""
+
+
+@gauntlet.command()
+@RUN
+def down(run: Path | None) -> None:
+    """End the stack of a run directory (default: the newest that is up). Leaves nothing behind."""
+
+
+@gauntlet.command()
+@click.option("--install", is_flag=True, help="Install what is missing: with apt-get where we may, and go install.")
+def servers(install: bool) -> None:
+    """Say which PostgreSQL, RabbitMQ and Toxiproxy would be used, or what is missing and how to get it."""
+
+
+def _newest_run() -> Path:
+    runs = sorted((Path.cwd() / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise click.UsageError(f"no run in {Path.cwd() / 'runs'}: name one, or make one with gauntlet gate")
+    return runs[-1].parent
+
+
+def main() -> None:
+    """Entry point: turns what went wrong into one clear message and the right exit code."""
+    try:
+        gauntlet.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except (TargetError, EvidenceError) as error:
+        click.echo(f"gauntlet: {error}", err=True)
+        sys.exit(USAGE)
+    except EnvironmentFailed as error:
+        click.echo(f"gauntlet: {error}", err=True)
+        sys.exit(NO_ENVIRONMENT)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

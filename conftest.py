@@ -1,0 +1,141 @@
+"""The door for pytest: options, one stack a worker, one world a scenario, and the judgement after every scenario."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
+from harness.environment.failures import EnvironmentFailed
+from harness.environment.native import sweep
+from harness.evidence.clock import wall_now
+from harness.evidence.run_directory import RunDirectory, new_run_path, read_json, write_json
+from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
+from reports.terminal import run_text, scenario_text
+from scenarios.stacks import Stacks
+from scenarios.world import World
+
+_RUN = pytest.StashKey[RunDirectory]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gauntlet", "the stack that scenarios run on, and the evidence they leave")
+    group.addoption("--run-dir", metavar="DIR", help="where the run's evidence goes (default: runs/TIME-SEED)")
+    group.addoption("--seed", type=int, metavar="N", help="the run's seed (default: drawn, and printed)")
+    group.addoption("--target", metavar="FILE", default=str(DEFAULT_TARGET), help="the system, as a TOML file")
+    group.addoption(
+        "--source-root", metavar="DIR", default=str(PROJECT_ROOT), help="folder that holds the system's code"
+    )
+    group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
+
+
+# --- the run directory, one for all workers ---------------------------------------------------------------------
+
+
+def run_of(config: pytest.Config) -> RunDirectory:
+    """The run's directory, made when it is first needed; a worker is told of it by its controller."""
+    if _RUN not in config.stash:
+        told = getattr(config, "workerinput", {}).get("gauntlet_run")
+        config.stash[_RUN] = RunDirectory(Path(told)) if told else _new_run(config)
+    return config.stash[_RUN]
+
+
+def _new_run(config: pytest.Config) -> RunDirectory:
+    given = config.getoption("--seed")
+    seed = random.SystemRandom().randrange(1_000_000) if given is None else int(given)
+    run = RunDirectory(Path(config.getoption("--run-dir") or new_run_path(seed)).resolve())
+    record = RunRecord(
+        seed=seed,
+        target_file=str(Path(config.getoption("--target")).resolve()),
+        source_root=str(Path(config.getoption("--source-root")).resolve()),
+        began_at=wall_now(),
+        command=tuple(sys.argv),
+        whole=bool(config.getoption("--whole")),
+    )
+    write_json(run.run_file, record)
+    return run
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist: tell a worker where the run's evidence goes."""
+    node.workerinput["gauntlet_run"] = str(run_of(node.config).root)
+
+
+# --- stacks and worlds ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
+    """This worker's stack, booted when a scenario first needs it and again when one has left it unfit."""
+    run = run_of(request.config)
+    record = read_json(run.run_file, RunRecord)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    target = load_target(Path(record.target_file))
+    with Stacks(target, run, worker=worker, source_root=Path(record.source_root)) as stacks:
+        yield stacks
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, stacks: Stacks) -> World:
+    """A clean slate and the hand to act on it. What becomes of it is judged when the scenario's body has ended."""
+    run = run_of(request.config)
+    try:
+        stack, since = stacks.current()
+    except EnvironmentFailed as failure:
+        _note_environment_failure(run, str(failure))
+        raise
+    record = read_json(run.run_file, RunRecord)
+    name = request.node.nodeid.removeprefix("scenarios/")
+    return World(stack, stacks.target, run, name=name, seed=record.seed, since=since)
+
+
+def _note_environment_failure(run: RunDirectory, text: str) -> None:
+    (run.root / "environment-failure.txt").write_text(text, encoding="utf-8")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Judge every scenario when its body has ended, whether the body was content or not."""
+    world = getattr(item, "funcargs", {}).get("world")
+    if not isinstance(world, World):
+        return (yield)
+    stacks: Stacks = item.funcargs["stacks"]  # type: ignore[attr-defined]
+    try:
+        outcome = yield
+    except Exception as error:
+        verdict = world.conclude(f"{type(error).__name__}: {error}")
+        stacks.retire()
+        item.add_report_section("call", "verdict", scenario_text(verdict))
+        raise
+    verdict = world.conclude(None)
+    stacks.used_until(world.until)
+    if verdict.verdict != "pass":
+        stacks.retire()
+        pytest.fail(scenario_text(verdict), pytrace=False)
+    return outcome
+
+
+# --- the end ----------------------------------------------------------------------------------------------------
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The controller ends what a crashed worker has left behind."""
+    if _RUN in session.config.stash and not hasattr(session.config, "workerinput"):
+        sweep(run_of(session.config).root)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if _RUN not in config.stash or not run_of(config).scenarios():
+        return
+    run = run_of(config)
+    verdict: RunVerdict = summarise(run)
+    write_json(run.root / "verdict.json", verdict)
+    terminalreporter.section("gauntlet")
+    terminalreporter.write_line(run_text(verdict, run.root))

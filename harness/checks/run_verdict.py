@@ -1,0 +1,78 @@
+"""The verdict of a whole run, from the verdicts of its scenarios and what its logs hold outside of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from harness.checks import log_contract
+from harness.checks.judge import ScenarioVerdict, Verdict, idle_everywhere, judge, worst
+from harness.checks.verdict import Finding
+from harness.evidence.evidence import Evidence, load_evidence, read_logs, within
+from harness.evidence.log_files import END
+from harness.evidence.records import ScenarioRecord
+from harness.evidence.run_directory import RunDirectory, read_json, write_json
+from harness.target import Target, load_target
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """What a run was: written when it begins, so that an interrupted run can be read as well. ``whole``: a full gate,
+    which has to exercise every property."""
+
+    seed: int
+    target_file: str
+    source_root: str
+    began_at: str
+    command: tuple[str, ...] = ()
+    whole: bool = False
+    environment_failure: str | None = None
+
+
+class RunVerdict(Struct, frozen=True, kw_only=True):
+    """What all scenarios of a run say together. ``idle``: properties that a whole run never put to the test."""
+
+    verdict: Verdict
+    scenarios: tuple[ScenarioVerdict, ...]
+    idle: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [finding for scenario in self.scenarios for finding in scenario.findings]
+
+
+def rejudge(run: RunDirectory) -> RunVerdict:
+    """Judge every scenario of a run with today's checks, from its evidence alone. Raises EvidenceError, TargetError."""
+    record = read_json(run.run_file, RunRecord)
+    target = load_target(Path(record.target_file))
+    for directory in run.scenarios():
+        write_json(directory.verdict_file, judge(load_evidence(directory, target)))
+    return summarise(run)
+
+
+def summarise(run: RunDirectory) -> RunVerdict:
+    """Put the written verdicts of a run together, and look at the log that no scenario covers."""
+    record = read_json(run.run_file, RunRecord)
+    target = load_target(Path(record.target_file))
+    scenarios = [read_json(directory.verdict_file, ScenarioVerdict) for directory in run.scenarios()]
+    scenarios += _outside_of_scenarios(run, target)
+    idle = tuple(idle_everywhere(scenarios)) if record.whole else ()
+    verdict = worst([*(scenario.verdict for scenario in scenarios), *(("unknown",) if idle else ())])
+    return RunVerdict(verdict=verdict, scenarios=tuple(scenarios), idle=idle)
+
+
+def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[ScenarioVerdict]:
+    """What the processes wrote after the last scenario of their stack has to keep the contract too."""
+    ends: dict[str, str] = {}
+    for directory in run.scenarios():
+        scenario = read_json(directory.scenario_file, ScenarioRecord)
+        ends[scenario.stack] = max(ends.get(scenario.stack, ""), scenario.until)
+    for stack, end in sorted(ends.items()):
+        name = f"after the last scenario on stack {stack}"
+        record = ScenarioRecord(name=name, stack=stack, target=target.name, seed=0, since=end, until=END)
+        logs = tuple(within(log, end, END) for log in read_logs(run, stack))
+        result = log_contract.check(Evidence(scenario=record, target=target, logs=logs))
+        if result.findings or result.doubts:
+            verdict: Verdict = "fail" if result.findings else "unknown"
+            yield ScenarioVerdict(scenario=name, verdict=verdict, results=(result,))

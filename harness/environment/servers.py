@@ -1,0 +1,144 @@
+"""Where the native servers are, and whether they are new enough. Looks at files; almost nothing is run."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.environment.failures import MissingServer, MissingServers
+from harness.environment.folders import cache_folder
+
+OLDEST_POSTGRES = (15,)
+OLDEST_RABBITMQ = (3, 10)
+OLDEST_TOXIPROXY = (2, 12)
+TOXIPROXY_MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The programs that a native stack is made of."""
+
+    postgres: Path
+    postgres_version: Version
+    rabbitmq: Path
+    epmd: Path
+    toxiproxy: Path
+
+
+def find_servers() -> Servers:
+    """Find all of them. Raises MissingServers with everything that is missing or too old, not just the first.
+
+    GAUNTLET_POSTGRES_BIN and GAUNTLET_RABBITMQ_BIN (folders) and GAUNTLET_TOXIPROXY (a file) name a place instead.
+    """
+    postgres = _newest(_postgres_folders(), _postgres_version, "PostgreSQL", OLDEST_POSTGRES)
+    rabbitmq = _newest(_rabbitmq_folders(), _rabbitmq_version, "RabbitMQ", OLDEST_RABBITMQ)
+    toxiproxy = _newest(_toxiproxy_files(), _toxiproxy_version, "toxiproxy-server", OLDEST_TOXIPROXY)
+    epmd = shutil.which("epmd", path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/lib/erlang/bin")
+    erlang = "Erlang's epmd was not found" if epmd is None and not isinstance(rabbitmq, str) else ()
+    problems = (
+        ("postgresql", postgres, _apt_line("postgresql")),
+        ("rabbitmq-server", rabbitmq, _apt_line("rabbitmq-server")),
+        ("erlang-base", erlang, _apt_line("erlang-base")),
+        ("toxiproxy-server", toxiproxy, toxiproxy_line()),
+    )
+    missing = [MissingServer(name, found, line) for name, found, line in problems if isinstance(found, str)]
+    if isinstance(postgres, str) or isinstance(rabbitmq, str) or isinstance(toxiproxy, str) or epmd is None:
+        raise MissingServers(missing)
+    return Servers(postgres[0], postgres[1], rabbitmq[0] / "rabbitmq-server", Path(epmd), toxiproxy[0])
+
+
+def toxiproxy_line() -> str:
+    """The command that installs toxiproxy-server where it is found."""
+    folder = cache_folder("bin")
+    return f"GOBIN={folder} go install {TOXIPROXY_MODULE} && mv {folder}/server {folder}/toxiproxy-server"
+
+
+def _apt_line(package: str) -> str:
+    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {package}"
+
+
+def _newest(
+    places: Iterator[Path], version_of: Callable[[Path], Version | None], name: str, oldest: Version
+) -> tuple[Path, Version] | str:
+    """The newest of the places, or what is wrong with them."""
+    found = [(version, place) for place in places if (version := version_of(place))]
+    wanted = ".".join(map(str, oldest))
+    if not found:
+        return f"{name} {wanted} or newer was not found"
+    version, place = max(found)
+    if version < oldest:
+        return f"{name} {wanted} or newer is needed; {place} is {'.'.join(map(str, version))}"
+    return place, version
+
+
+def _postgres_folders() -> Iterator[Path]:
+    if place := os.environ.get("GAUNTLET_POSTGRES_BIN"):
+        yield Path(place)
+        return
+    yield from Path("/usr/lib/postgresql").glob("*/bin")
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+
+
+def _postgres_version(folder: Path) -> Version | None:
+    if not (folder / "initdb").exists() or not (folder / "postgres").exists():
+        return None
+    if folder.parent.parent == Path("/usr/lib/postgresql"):
+        return _numbers(folder.parent.name)
+    return _numbers(_said_by(folder / "postgres", "--version"))
+
+
+def _rabbitmq_folders() -> Iterator[Path]:
+    if place := os.environ.get("GAUNTLET_RABBITMQ_BIN"):
+        yield Path(place)
+        return
+    for base in ("/usr/lib/rabbitmq/lib", "/opt", "/usr/local/lib"):
+        yield from Path(base).glob("rabbitmq*/sbin")
+    if on_path := shutil.which("rabbitmq-server"):
+        yield Path(on_path).resolve().parent
+
+
+def _rabbitmq_version(folder: Path) -> Version | None:
+    """By the folder of the application itself. Debian's wrapper on the PATH has none beside it: it refuses users."""
+    if not (folder / "rabbitmq-server").exists():
+        return None
+    return max((_numbers(place.name) or () for place in folder.parent.glob("plugins/rabbit-[0-9]*")), default=None)
+
+
+def _toxiproxy_files() -> Iterator[Path]:
+    if place := os.environ.get("GAUNTLET_TOXIPROXY"):
+        yield Path(place)
+        return
+    if on_path := shutil.which("toxiproxy-server"):
+        yield Path(on_path)
+    yield cache_folder("bin") / "toxiproxy-server"
+
+
+def _toxiproxy_version(file: Path) -> Version | None:
+    """From what the Go linker wrote into the file: one that ``go install`` built calls its own version "git"."""
+    if not os.access(file, os.X_OK):
+        return None
+    with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ) as content:
+        built = re.search(rb"\tgithub\.com/Shopify/toxiproxy/v2\tv([0-9.]+)", content)
+        version = built[1].decode() if built else None
+    return _numbers(version or _said_by(file, "-version"))
+
+
+def _said_by(program: Path, option: str) -> str:
+    try:
+        return subprocess.run([program, option], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _numbers(text: str) -> Version | None:
+    found = re.search(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else None

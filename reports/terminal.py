@@ -1,0 +1,81 @@
+"""A verdict as text: what broke, the proof of it, and the command that shows more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.checks import ALL
+from harness.checks.judge import ScenarioVerdict
+from harness.checks.run_verdict import RunVerdict
+from harness.checks.verdict import Finding, Status
+
+MOST_FINDINGS = 5
+_MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "unknown": "?", "idle": "·"}
+
+
+def scenario_text(verdict: ScenarioVerdict) -> str:
+    """Why a scenario is not green."""
+    return "\n".join(_scenario_lines(verdict))
+
+
+def _scenario_lines(verdict: ScenarioVerdict) -> Iterator[str]:
+    yield f"{verdict.verdict.upper()}  {verdict.scenario}"
+    if verdict.error:
+        yield f"  the scenario itself: {verdict.error.splitlines()[0]}"
+    if verdict.faults:
+        yield f"  faults: {'; '.join(verdict.faults)}"
+    for result in verdict.results:
+        for finding in result.findings[:MOST_FINDINGS]:
+            yield from _finding_lines(finding)
+        if len(result.findings) > MOST_FINDINGS:
+            yield f"  ✗ {result.property}: … and {len(result.findings) - MOST_FINDINGS} more"
+        for doubt in result.doubts[:MOST_FINDINGS]:
+            yield f"  ? {result.property}: unknown: {doubt}"
+
+
+def _finding_lines(finding: Finding) -> Iterator[str]:
+    yield f"  ✗ {finding.property}: {finding.says}"
+    where = [
+        f"{name} {value}"
+        for name, value in (
+            ("edge", finding.edge),
+            ("service", finding.service),
+            ("", finding.entity),
+            ("correlation", finding.correlation_id),
+        )
+        if value
+    ]
+    if where:
+        yield f"      {' · '.join(text.strip() for text in where)}"
+    for line in finding.trace:
+        yield f"      │ {line}"
+
+
+def run_text(verdict: RunVerdict, run: Path) -> str:
+    """A run on one screen: its scenarios that are not green, a line for each property, the verdict, the path."""
+    return "\n".join(_run_lines(verdict, run))
+
+
+def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
+    for scenario in verdict.scenarios:
+        if scenario.verdict != "pass":
+            yield from _scenario_lines(scenario)
+            yield ""
+    by_property: dict[str, Counter[Status]] = {prop.name: Counter() for prop in ALL}
+    for scenario in verdict.scenarios:
+        for result in scenario.results:
+            by_property.setdefault(result.property, Counter())[result.status] += 1
+    for name, counts in by_property.items():
+        told = "  ".join(f"{counts[status]:>3} {mark} {status}" for status, mark in _MARKS.items() if counts[status])
+        yield f"  {name:<24} {told}"
+    if verdict.idle:
+        yield f"  never put to the test, so not proven: {', '.join(verdict.idle)}"
+    reds = [scenario for scenario in verdict.scenarios if scenario.verdict != "pass"]
+    flow = next((f.correlation_id for s in reds for f in s.findings if f.correlation_id), None)
+    yield ""
+    yield f"verdict: {verdict.verdict.upper()}   {len(verdict.scenarios)} scenarios, {len(reds)} not green"
+    if flow:
+        yield f"one flow as a tree: gauntlet show {run} {flow}"
+    yield f"judge it again:     gauntlet check {run}"

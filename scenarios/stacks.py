@@ -1,0 +1,56 @@
+"""One stack for all scenarios of a worker, replaced when a scenario has left it unfit."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from harness.clients.broker import Broker
+from harness.environment.native import boot
+from harness.environment.stack import Stack
+from harness.evidence.recording import Recording
+from harness.evidence.run_directory import RunDirectory
+from harness.target import Target
+
+
+class Stacks:
+    """Boots on first use. ``retire`` ends the present stack: a red scenario may have left work in it that is not ours."""
+
+    def __init__(self, target: Target, run: RunDirectory, *, worker: str, source_root: Path) -> None:
+        self.target = target
+        self._run, self._worker, self._source_root = run, worker, source_root
+        self._number = 0
+        self._since = ""
+        self._stack: Stack | None = None
+        self._up = ExitStack()
+
+    def __enter__(self) -> Stacks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.retire()
+
+    def current(self) -> tuple[Stack, str]:
+        """The stack that is up, and the moment from which its log belongs to the next scenario.
+
+        Raises EnvironmentFailed when none can be booted.
+        """
+        if self._stack is None:
+            self._number += 1
+            name = f"{self._worker}-{self._number}"
+            stack = boot(self.target, run_dir=self._run.root, name=name, source_root=self._source_root)
+            self._stack = self._up.enter_context(stack)
+            Broker(self._stack.broker_url, self.target, Recording()).open_tap()
+            self._since = ""
+        return self._stack, self._since
+
+    def used_until(self, moment: str) -> None:
+        """A scenario has ended well at this moment: what is logged from now on belongs to the next one."""
+        self._since = moment
+
+    def retire(self) -> None:
+        """End the present stack, if there is one."""
+        self._stack = None
+        self._up.close()
+        self._up = ExitStack()
