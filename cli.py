@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import sys
 from pathlib import Path
 
@@ -10,14 +10,11 @@ import click
 import msgspec
 import pytest
 
-from harness.checks.run_verdict import RunRecord, RunVerdict, rejudge, summarise
+from harness.checks.run_verdict import rejudge, summarise
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import down as end_stack
-from harness.environment.native import up as boot_and_keep
-from harness.environment.provide import provide
 from harness.environment.servers import find_servers
 from harness.evidence.evidence import read_logs
-from harness.evidence.run_directory import EvidenceError, RunDirectory, ScenarioDirectory, read_json
+from harness.evidence.run_directory import EvidenceError, RunDirectory, new_run_path
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_target
 from harness.trace.findings import judge_flow
 from harness.trace.flow import Surroundings, flows_of
@@ -106,7 +103,8 @@ def show(run: Path, correlation_id: str) -> None:
         flow = flows_of(line for log in logs for line in log.lines).get(correlation_id)
         if flow is not None:
             killed = frozenset(log.instance for log in logs if log.killed)
-            judged = judge_flow(flow, Surroundings(killed_instances=killed), [hole for log in logs for hole in log.lost])
+            lost = [hole for log in logs for hole in log.lost]
+            judged = judge_flow(flow, Surroundings(killed_instances=killed), lost)
             click.echo(f"flow {correlation_id} on stack {stack}: {judged.state}")
             for text in tree(flow, judged.broken):
                 click.echo(text)

@@ -15,7 +15,7 @@ from harness.target import Target
 
 
 class Stacks:
-    """Boots on first use. ``retire`` ends the present stack: a red scenario may have left work in it that is not ours."""
+    """Boots on first use. ``retire`` ends the present stack: a red scenario may have left work in it."""
 
     def __init__(self, target: Target, run: RunDirectory, *, worker: str, source_root: Path) -> None:
         self.target = target

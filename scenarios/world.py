@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import httpx
-from harness.environment.stack import Stack
 
 from chaos.faults.site import FaultSite
 from chaos.proxy.toxiproxy import FaultProxy
@@ -16,10 +15,11 @@ from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.clients.http import AutomationClient, CrmClient, PipelineClient
 from harness.clients.together import together
-from harness.contract.log_lines import CallCompleted, CallSent, EventReceived, Line, kind_of
+from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, kind_of
+from harness.environment.stack import Stack
 from harness.environment.waiting import eventually
 from harness.evidence.clock import wall_now
-from harness.evidence.evidence import load_evidence
+from harness.evidence.evidence import killed_instances, load_evidence
 from harness.evidence.log_tail import LogTail
 from harness.evidence.recording import Recording
 from harness.evidence.records import Operation, ScenarioRecord, TapMessage
@@ -41,12 +41,16 @@ class World:
         self.stack, self.target, self.run = stack, target, run
         self.name, self.seed, self.since, self.until = name, seed, since, since
         self.recording = Recording()
-        self.database = Database(stack.admin_dsn, target)
+        self.database = Database(stack.database_url, target)
         self.broker = Broker(stack.broker_url, target, self.recording)
-        self.site = FaultSite(FaultProxy(stack.toxiproxy_url), self.database, self.recording, stack.service)
-        self.crm = CrmClient(stack.url("client→crm"), stack.token("alice"), self.recording)
-        self.pipeline = PipelineClient(stack.url("client→pipeline"), stack.token("alice"), self.recording)
-        self.automation = AutomationClient(stack.url("client→automation"), stack.token("operator"), self.recording)
+        self.site = FaultSite(
+            FaultProxy(stack.toxiproxy_url), self.database, self.recording, stack.processes.__getitem__
+        )
+        self.crm = CrmClient(stack.edge_url("client→crm"), stack.tokens["alice"], self.recording)
+        self.pipeline = PipelineClient(stack.edge_url("client→pipeline"), stack.tokens["alice"], self.recording)
+        self.automation = AutomationClient(
+            stack.edge_url("client→automation"), stack.tokens["operator"], self.recording
+        )
         self._tap: list[TapMessage] = []
         self.database.clean_slate()
         self.broker.clean_slate()
@@ -93,12 +97,14 @@ class World:
 
         return eventually(probe, within_s=WITHIN_S, describe=f"a {type} of flow {correlation_id} on the tap")
 
-    def until_logged(self, kind: str, *, correlation_id: str) -> Line:
+    def until_logged(self, kind: str, *, correlation_id: str) -> Envelope:
         """Wait for a line of this kind in a flow."""
 
-        def probe() -> Line | None:
-            lines = (line for line in self._log.read_on() if line.correlation_id == correlation_id)
-            return next((line for line in lines if kind_of(line) == kind), None)
+        def probe() -> Envelope | None:
+            for line in self._log.read_on():
+                if line.correlation_id == correlation_id and kind_of(line) == kind:
+                    return line
+            return None
 
         return eventually(probe, within_s=WITHIN_S, describe=f"a {kind} line of flow {correlation_id}")
 
@@ -120,7 +126,7 @@ class World:
 
     def ready(self, service: str) -> bool:
         """What the service says of itself, asked past every proxy."""
-        url = self.stack.service(service).base_url + self.target.services[service].ready
+        url = self.stack.url(service) + self.target.services[service].ready
         return httpx.get(url, timeout=2.0).status_code == 200
 
     def until_unready(self, service: str) -> None:
@@ -171,7 +177,7 @@ class World:
         return self._rest
 
     def _surroundings(self) -> Surroundings:
-        return surroundings_of(self._rules, self.recording.planted, self.stack.killed_instances())
+        return surroundings_of(self._rules, self.recording.planted, killed_instances(self.run, self.stack.name))
 
     def _unfinished(self) -> list[str]:
         """What the log cannot tell: rows that no relay has sent, messages that nobody has taken."""

@@ -1,1 +1,1 @@
-"""The reference CRM: three services on PostgreSQL and RabbitMQ that speak to each other over HTTP and events."""
+"""The reference CRM: three services on PostgreSQL and RabbitMQ that speak over HTTP and events."""

@@ -12,5 +12,10 @@ from chaos.faults.site import Attestation, FaultSite, injected
 def killed(site: FaultSite, service: str) -> Iterator[Attestation]:
     """SIGKILL a service for the duration of the block, then start it again. The block attests what it hit."""
     process = site.service(service)
-    with injected(site, "SIGKILL", service, effect=process.kill, undo=process.start) as attestation:
+
+    def start_again() -> None:
+        process.start()
+        process.await_ready()
+
+    with injected(site, "SIGKILL", service, effect=process.kill, undo=start_again) as attestation:
         yield attestation

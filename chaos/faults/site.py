@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from chaos.proxy.toxiproxy import FaultProxy
 from harness.clients.database import Database
+from harness.environment.capabilities import Killable
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
 from harness.evidence.records import Fault
-
-
-class Process(Protocol):
-    """A service that a fault may act on."""
-
-    def kill(self) -> None: ...
-
-    def start(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +21,7 @@ class FaultSite:
     proxy: FaultProxy
     database: Database
     recording: Recording
-    service: Callable[[str], Process]
+    service: Callable[[str], Killable]
 
 
 @contextmanager

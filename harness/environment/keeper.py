@@ -35,6 +35,12 @@ def state_folder_prefix() -> str:
     return f"/tmp/gauntlet-{os.getuid()}-"
 
 
+def state_folders(holding: str) -> list[Path]:
+    """A file of that name in each state folder of this user that has one."""
+    prefix = Path(state_folder_prefix())
+    return list(prefix.parent.glob(f"{prefix.name}*/{holding}"))
+
+
 def members(state: Path, process: str | None = None) -> dict[int, int]:
     """Process id → the signal that asks it to end, of everything that belongs to a stack (or to one process of it)."""
     mark = f"{STACK}={state}".encode()

@@ -11,23 +11,28 @@ import pwd
 import secrets
 import shutil
 import signal
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psycopg
 from psycopg import sql
 
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.folders import cache_folder
-from harness.environment.processes import ProcessRecord, marked_environment
+from harness.environment.processes import ProcessRecord, plain_environment, run_to_end
 from harness.environment.servers import Servers
 from harness.target import DatabaseSpec
 
 NAME = "postgres"
-SUPERUSER = "gauntlet"
+SUPERUSER = "gauntlet_admin"
 
 _TEMPLATE_FORMAT = 1
+_INITDB = (
+    *("-U", SUPERUSER, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
+    *("--auth-local=trust", "--auth-host=scram-sha-256"),
+)
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "fsync": "off",
@@ -45,16 +50,19 @@ _SETTINGS = {
 }
 
 
-def record(servers: Servers, *, state_dir: Path, port: int, password: str) -> ProcessRecord:
-    """How to run it. A fast shutdown is its proper end: the default one waits for every client to leave."""
-    settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(_folder(state_dir))}
-    options = [f"--{name}={value}" for name, value in settings.items()]
+def record(servers: Servers, *, state_dir: Path, port: int) -> ProcessRecord:
+    """How to run it. A fast shutdown is its proper end: the default one waits for every client to leave.
+
+    It is asked whether it is ready over its socket, which lets anyone in who may enter the folder: us and itself.
+    """
+    folder = state_dir / NAME
+    settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(folder)}
     return ProcessRecord(
         name=NAME,
-        argv=(str(servers.postgres / "postgres"), "-D", str(_folder(state_dir) / "data"), *options),
-        environment=marked_environment(NAME, state_dir, signal.SIGINT),
-        cwd=state_dir,
-        ready=f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/postgres",
+        argv=(str(servers.postgres / "postgres"), "-D", str(folder / "data"), *_options(settings)),
+        environment=plain_environment(folder),
+        cwd=folder,
+        ready=f"postgresql://{SUPERUSER}@/postgres?{urlencode({'host': folder, 'port': port})}",
         user=server_user(),
         stop_signal=signal.SIGINT,
     )
@@ -68,29 +76,31 @@ def server_user() -> str | None:
     return next((name for name in ("postgres", "nobody") if name in known), None)
 
 
-def lay_out(servers: Servers, *, state_dir: Path, log: Path) -> str:
-    """Make the data folder and return the superuser's password of the moment.
+def lay_out(servers: Servers, *, state_dir: Path, log: Path) -> None:
+    """Make the data folder.
 
-    ``initdb`` takes longer than all the rest together, so that its result is kept and copied. The copy preserves the
+    ``initdb`` takes longer than all the rest together, so its result is kept and copied. The copy preserves the
     owner: root's cache holds a folder that belongs to the server's user.
     """
-    folder = _folder(state_dir)
+    folder = state_dir / NAME
     folder.mkdir(mode=0o700)
     user = server_user()
     if user is not None:
         os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
     version = ".".join(map(str, servers.postgres_version))
     template = cache_folder("postgres") / f"{version}-{user or os.getuid()}-{_TEMPLATE_FORMAT}"
-    if not (template / "data" / "PG_VERSION").exists():
-        _make_template(servers, template, state_dir=state_dir, user=user, log=log)
-    _copy(template / "data", folder / "data", log=log)
-    return (template / "password").read_text(encoding="ascii")
+    run = partial(run_to_end, name=NAME, state_dir=state_dir, log=log)
+    if not template.exists():
+        run([str(servers.postgres / "initdb"), "-D", str(folder / "fresh"), *_INITDB], cwd=folder, user=user)
+        _keep(folder / "fresh", template, run)
+    run(["cp", "-a", "--reflink=auto", str(template), str(folder / "data")])
 
 
-def change_password(*, url: str, password: str) -> None:
-    """Give the superuser a password of this stack's own, in place of the template's."""
+def set_password(*, url: str, role: str, password: str) -> None:
+    """Let a role in over TCP."""
+    change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
     with psycopg.connect(url, autocommit=True) as connection:
-        _set_password(connection, SUPERUSER, password)
+        connection.execute(change)
 
 
 def create_database(
@@ -100,80 +110,34 @@ def create_database(
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(spec.name)))
     with psycopg.connect(database_url, autocommit=True) as connection:
-        for name in spec.schema:
-            file = source_root / name
+        for file in (source_root / name for name in spec.schema):
             try:
-                connection.execute(file.read_text(encoding="utf-8").encode())
+                connection.execute(file.read_bytes())
             except (OSError, psycopg.Error) as error:
                 raise EnvironmentFailed(f"schema file {file}: {error}") from error
-        for role, password in passwords.items():
-            try:
-                _set_password(connection, role, password)
-            except psycopg.errors.UndefinedObject:
-                files = ", ".join(spec.schema) or "no file"
-                raise EnvironmentFailed(
-                    f"the target names role {role!r}, but its schema ({files}) makes none"
-                ) from None
+    for role, password in passwords.items():
+        try:
+            set_password(url=server_url, role=role, password=password)
+        except psycopg.errors.UndefinedObject:
+            files = ", ".join(spec.schema) or "no file at all"
+            raise EnvironmentFailed(
+                f"the target names the role {role!r}, but its schema makes none ({files})"
+            ) from None
 
 
-def _set_password(connection: psycopg.Connection[tuple[object, ...]], role: str, password: str) -> None:
-    connection.execute(
-        sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)), prepare=False
-    )
+def _options(settings: Mapping[str, str]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
-def _make_template(servers: Servers, template: Path, *, state_dir: Path, user: str | None, log: Path) -> None:
-    work = _folder(state_dir) / "template"
-    password = secrets.token_urlsafe(18)
-    (pwfile := _folder(state_dir) / "pwfile").write_text(password, encoding="ascii")
-    pwfile.chmod(0o644)  # inside a folder that only the server's user can enter
-    _run(
-        [
-            str(servers.postgres / "initdb"),
-            *("-D", str(work), "-U", SUPERUSER, f"--pwfile={pwfile}"),
-            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
-        ],
-        state_dir=state_dir,
-        log=log,
-        user=user,
-    )
-    pwfile.unlink()
+def _keep(fresh: Path, template: Path, run: Callable[[list[str]], None]) -> None:
+    """Move a fresh data folder into the cache, whole or not at all."""
     draft = template.with_name(f"{template.name}.{secrets.token_hex(4)}")
-    draft.mkdir(mode=0o700)
     try:
-        _copy(work, draft / "data", log=log)
-        (draft / "password").write_text(password, encoding="ascii")
+        run(["cp", "-a", str(fresh), str(draft)])
         draft.rename(template)
     except OSError:
         if not template.exists():  # else another stack was quicker, and one template is as good as the other
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    shutil.rmtree(work)
-
-
-def _copy(source: Path, destination: Path, *, log: Path) -> None:
-    _run(["cp", "-a", "--reflink=auto", str(source), str(destination)], state_dir=destination.parent, log=log)
-
-
-def _run(argv: list[str], *, state_dir: Path, log: Path, user: str | None = None) -> None:
-    with log.open("ab") as out:
-        done = subprocess.run(
-            argv,
-            env=marked_environment("initdb", state_dir, signal.SIGKILL),
-            cwd=_folder(state_dir) if user else "/",
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            user=user,
-            group=None if user is None else pwd.getpwnam(user).pw_gid,
-            extra_groups=None if user is None else [],
-            check=False,
-        )
-    if done.returncode != 0:
-        raise EnvironmentFailed(f"{' '.join(argv[:3])} … failed with exit code {done.returncode}", log=log)
-
-
-def _folder(state_dir: Path) -> Path:
-    return state_dir / NAME
+    shutil.rmtree(fresh)

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import msgspec
 
@@ -89,25 +89,18 @@ class ManagedProcess:
         if self.alive:
             raise EnvironmentFailed(f"{self.name} is to be started, but runs (pid {self.starts[-1].pid})")
         file = self._log_dir / f"{self.name}-{len(self.starts) + 1}.{self.record.output}"
-        mark = {
-            keeper.STACK: str(self._state_dir),
-            keeper.PROCESS: self.name,
-            keeper.STOP_SIGNAL: str(int(self.record.stop_signal)),
-        }
         complaints = file.with_suffix(".stderr") if self.record.output == "ndjson" else file
         with file.open("ab") as out, complaints.open("ab") as err:
             self._popen = subprocess.Popen(
                 self.record.argv,
-                env=self.record.environment | mark,
+                env=self.record.environment | _marks(self._state_dir, self.name, self.record.stop_signal),
                 cwd=self.record.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
                 pass_fds=keep_open,
-                user=self.record.user,
-                group=None if self.record.user is None else _group_of(self.record.user),
-                extra_groups=None if self.record.user is None else [],
+                **_as_user(self.record.user),
             )
         self.starts.append(Start(file=str(file), pid=self._popen.pid, started_at=_now()))
         self._journal()
@@ -211,8 +204,38 @@ def plain_environment(home: Path) -> dict[str, str]:
     }
 
 
-def _group_of(user: str) -> int:
-    return pwd.getpwnam(user).pw_gid
+def run_to_end(
+    argv: Sequence[str], *, name: str, state_dir: Path, log: Path, cwd: Path = Path("/"), user: str | None = None
+) -> None:
+    """Run a command that ends by itself; it is of the stack like all the rest. Raises EnvironmentFailed if it fails."""
+    with log.open("ab") as out:
+        done = subprocess.run(
+            argv,
+            env=plain_environment(state_dir) | _marks(state_dir, name, signal.SIGKILL),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            check=False,
+            **_as_user(user),
+        )
+    if done.returncode != 0:
+        raise EnvironmentFailed(f"{' '.join(argv[:3])} … failed with exit code {done.returncode}", log=log)
+
+
+def _marks(state_dir: Path, name: str, stop_signal: int) -> dict[str, str]:
+    return {keeper.STACK: str(state_dir), keeper.PROCESS: name, keeper.STOP_SIGNAL: str(int(stop_signal))}
+
+
+class _User(TypedDict, total=False):
+    user: str
+    group: int
+    extra_groups: list[int]
+
+
+def _as_user(user: str | None) -> _User:
+    return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def _now() -> str:

@@ -5,16 +5,18 @@ Reading is the same in the run itself and later (``gauntlet check``), so a verdi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
-from harness.contract.log_lines import Line
+from harness.contract.log_lines import ContractViolation, Line, decode_line
 from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, read_process_log
 from harness.evidence.records import (
     Fault,
+    How,
     Operation,
     ProcessStart,
     RestingMessage,
@@ -62,13 +64,50 @@ class Evidence:
         return any(fault.place == "broker" for fault in self.faults)
 
 
+class _Start(msgspec.Struct):
+    file: str
+    how: How
+    started_at: str
+    ended_at: str | None = None
+
+
+class _Process(msgspec.Struct):
+    starts: tuple[_Start, ...] = ()
+
+
 class _StackFile(msgspec.Struct):
-    starts: tuple[ProcessStart, ...] = ()
+    """What judging needs to know of a stack; the environment writes much more there."""
+
+    services: tuple[str, ...]
+    records: dict[str, _Process]
 
 
-def process_starts(run: RunDirectory, stack: str) -> tuple[ProcessStart, ...]:
-    """Every start of a service that the stack has recorded so far."""
-    return read_json(run.stack_file(stack), _StackFile).starts
+def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
+    """Every start of a service that the stack has recorded so far. Raises EvidenceError."""
+    known = read_json(run.stack_file(stack), _StackFile)
+    return [
+        ProcessStart(
+            service=service,
+            file=Path(start.file).name,  # a run directory may have been moved since
+            how=start.how,
+            started_at=start.started_at,
+            ended_at=start.ended_at,
+        )
+        for service in known.services
+        for start in known.records[service].starts
+    ]
+
+
+def killed_instances(run: RunDirectory, stack: str) -> frozenset[str]:
+    """The instances that a fault of ours has killed so far."""
+    names = set()
+    for start in process_starts(run, stack):
+        if start.how == "killed":
+            with (run.logs(stack) / start.file).open("rb") as file:
+                first = file.readline()
+            with suppress(ContractViolation):
+                names.add(decode_line(first).instance)
+    return frozenset(names)
 
 
 def read_logs(run: RunDirectory, stack: str) -> list[ProcessLog]:

@@ -116,6 +116,11 @@ def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
     if torn and start.how != "running":
         reader.report(len(whole) + 1, torn, "the last line is torn: no newline at its end")
     lost = [*_holes(reader, start), *_early_end(reader, start)]
+    if start.how in ("forced", "crashed"):
+        problem = "it did not end when it was asked to" if start.how == "forced" else "it ended by itself"
+        reader.broken.append(
+            BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: the log just stops", "")
+        )
     _report_disorder(reader)
     return ProcessLog(
         start.service, reader.instance, start.file, start.how == "killed",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 Outcome = Literal["ok", "refused", "unknown"]
 """``ok``: answered 2xx. ``refused``: answered 4xx. ``unknown``: no answer or 5xx, so it may have happened or not."""
@@ -178,12 +178,16 @@ class Rows(Struct, frozen=True):
     processed: tuple[ProcessedRow, ...] = ()
 
 
+How = Literal["running", "stopped", "forced", "killed", "crashed"]
+"""``stopped``: asked to end, and did. ``forced``: asked to end, and did not, so it was ended. ``killed``: by a fault of
+ours, which explains what it left undone. ``crashed``: ended by itself, which explains nothing."""
+
+
 class ProcessStart(Struct, frozen=True, kw_only=True):
-    """One start of a service. ``how`` it ended: only ``killed``, by a fault of ours, excuses what it left undone."""
+    """One start of a service, the file that holds what it wrote, and how it ended."""
 
     service: str
     file: str
-    how: Literal["running", "stopped", "killed", "crashed"] = "running"
+    how: How = "running"
     started_at: str = ""
     ended_at: str | None = None
-    pid: int = field(default=0)

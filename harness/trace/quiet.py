@@ -31,9 +31,9 @@ class Rest:
 class QuietWatch:
     """Keeps the flows of one scenario up to date with the log, and tells which are still open.
 
-    ``read_on``: all lines so far, a list that only grows. ``surroundings``: as for judging. ``unfinished``: looks that cost more than
-    reading the log (unsent outbox rows, queue depths), taken only when the log says that all is closed; each gives
-    texts about what is not finished.
+    ``read_on``: all lines so far, a list that only grows. ``surroundings``: as for judging. ``unfinished``: looks that
+    cost more than reading the log (unsent outbox rows, queue depths), taken only when the log says that all is closed;
+    each gives texts about what is not finished.
     """
 
     read_on: Callable[[], list[Line]]

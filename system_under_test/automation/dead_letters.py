@@ -1,6 +1,6 @@
 """Triage of dead letters: list, show, replay, discard.
 
-They stay in their queue: looking takes them on a channel of its own and closes it, which puts all of them back.
+They stay in their queue: looking takes them on a channel of its own and closes it, which puts them all back.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DeadLetters:
             return {**_shown(letter), "body": body}
 
     async def replay(self, event_id: str, caller: Caller) -> dict[str, object]:
-        """Publish, be sure, say so, and only then take it out: a crash leaves two, and the second is recognised."""
+        """Publish, be sure, say so, only then take it out: of two after a crash, one is recognised."""
         async with self._taken() as drawer:
             letter = await drawer.find(event_id)
             copy = retries.replay_copy(letter.properties, letter.body)

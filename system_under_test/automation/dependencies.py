@@ -1,4 +1,4 @@
-"""An outage is nobody's failed attempt: while a dependency is down, deliveries are held and tried again later.
+"""An outage is nobody's failed attempt: while a dependency is down, deliveries are held and tried again.
 
 A held delivery stays unacknowledged in its handler. With every slot held, nothing more is consumed.
 """

@@ -1,7 +1,7 @@
-"""Executions: that a rule fires once for an entity in its lifetime, and that a crash in between loses nothing.
+"""Executions: a rule fires once for an entity in its lifetime, and a crash in between loses nothing.
 
-The row is claimed before the action and says how far it got. Only `succeeded` means done; `started` means that
-somebody works on it as long as the lease lives, and that somebody died on it after that.
+The row is claimed before the action and says how far it got. Only `succeeded` means done; `started` means
+that somebody works on it as long as the lease lives, and that somebody died on it after that.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Claim:
 
 async def claim(work: Work, rule: Rule, event: Envelope, owner: str, lease_s: float) -> Claim:
     row = await work.one(
-        "INSERT INTO automation.automation_executions (id, rule_id, entity_type, entity_id, trigger_event_id, status,"
-        " lease_owner, lease_expires_at, attempts, correlation_id)"
+        "INSERT INTO automation.automation_executions (id, rule_id, entity_type, entity_id, trigger_event_id,"
+        " status, lease_owner, lease_expires_at, attempts, correlation_id)"
         " VALUES (%s, %s, %s, %s, %s, 'started', %s, clock_timestamp() + make_interval(secs => %s), 1, %s)"
         " ON CONFLICT ON CONSTRAINT automation_executions_once DO NOTHING RETURNING id",
         uuid4(),
@@ -46,8 +46,10 @@ async def claim(work: Work, rule: Rule, event: Envelope, owner: str, lease_s: fl
 
 async def _claim_existing(work: Work, rule: Rule, event: Envelope, owner: str, lease_s: float) -> Claim:
     row = await work.one(
-        "SELECT id, status, attempts, lease_owner <> %s AND lease_expires_at > clock_timestamp() AS leased_to_another"
-        " FROM automation.automation_executions WHERE rule_id = %s AND entity_type = %s AND entity_id = %s FOR UPDATE",
+        "SELECT id, status, attempts,"
+        " lease_owner <> %s AND lease_expires_at > clock_timestamp() AS leased_to_another"
+        " FROM automation.automation_executions"
+        " WHERE rule_id = %s AND entity_type = %s AND entity_id = %s FOR UPDATE",
         owner,
         rule.id,
         event.entity_type,

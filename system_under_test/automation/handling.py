@@ -86,7 +86,7 @@ class Handling:
         return "succeeded"
 
     async def _claimed(self, rule: Rule, event: Envelope) -> Claim:
-        """Claim the execution. One that another worker holds is waited for: it succeeds, fails or its lease runs out."""
+        """Claim it. While another worker holds it we wait: it succeeds, it fails, or its lease runs out."""
         backoff = Backoff(self._profile.probe_first_s, self._profile.probe_most_s)
         while True:
             claim = await self._database.run(
@@ -97,7 +97,7 @@ class Handling:
             await asyncio.sleep(backoff.next_s())
 
     async def _note_failure(self, claim: Claim, error: str) -> None:
-        """If it cannot be written down, the row stays `started` in our name and the next try takes it over."""
+        """If this fails too, the row stays `started` in our name and the next try takes it over."""
         with suppress(*UNAVAILABLE):
             await self._database.run(
                 lambda work: executions.fail(work, claim.execution_id, self._owner, error)

@@ -1,7 +1,7 @@
 """What becomes of a delivery, and the copies that carry it on.
 
-A copy keeps every id and header, so that its next life joins the first; it is confirmed before the original is
-acknowledged, so that there are two rather than none.
+A copy keeps every id and header, so that its next life joins the first; it is confirmed before the original
+is acknowledged, so that there are two rather than none.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def replay_copy(properties: Any, body: bytes) -> Message:
 
 
 def _copy(properties: Any) -> Any:
-    """All of it, but for what would let the copy expire, go elsewhere too, or be refused as another user's."""
+    """All of it, but for what would let the copy expire, go elsewhere too, or be refused."""
     fresh = copy.copy(properties)
     fresh.headers = {k: v for k, v in (properties.headers or {}).items() if k not in _ROUTING_HEADERS}
     fresh.expiration = fresh.user_id = None

@@ -50,8 +50,8 @@ class Deals:
     ) -> dict[str, object]:
         async def find(work: Work) -> list[dict[str, Any]]:
             return await work.all(
-                "SELECT * FROM crm.deals WHERE (%s::uuid IS NULL OR lead_id = %s) AND (%s::uuid IS NULL OR id > %s)"
-                " ORDER BY id LIMIT %s",
+                "SELECT * FROM crm.deals WHERE (%s::uuid IS NULL OR lead_id = %s)"
+                " AND (%s::uuid IS NULL OR id > %s) ORDER BY id LIMIT %s",
                 lead_id,
                 lead_id,
                 after,
@@ -63,7 +63,7 @@ class Deals:
 
 
 async def _insert(work: Work, deal: NewDeal) -> dict[str, object]:
-    """Only the constraint knows whether the lead has its deal; only its conflict is an answer, any other an error."""
+    """Only the constraint knows whether the lead has its deal; any other conflict is an error."""
     row = await work.one(
         "INSERT INTO crm.deals (id, lead_id, title) SELECT %s, id, %s FROM crm.leads WHERE id = %s"
         " ON CONFLICT ON CONSTRAINT deals_lead_id_key DO NOTHING RETURNING *",

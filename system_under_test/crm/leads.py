@@ -88,7 +88,8 @@ async def _insert(work: Work, lead: NewLead) -> dict[str, object]:
 async def _duplicate(work: Work, lead: NewLead) -> Problem:
     existing = await work.one(
         "SELECT id, external_id IS NOT DISTINCT FROM %s AND external_id IS NOT NULL AS same_external_id"
-        " FROM crm.leads WHERE external_id = %s OR lower(email) = lower(%s) ORDER BY same_external_id DESC LIMIT 1",
+        " FROM crm.leads WHERE external_id = %s OR lower(email) = lower(%s)"
+        " ORDER BY same_external_id DESC LIMIT 1",
         lead.external_id,
         lead.external_id,
         lead.email,

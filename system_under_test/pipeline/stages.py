@@ -1,4 +1,4 @@
-"""Stages of leads and deals. Each change is one version, one row of history and one event, or it is no change."""
+"""Stages of leads and deals. Each change is one version, one row of history and one event."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from system_under_test.service_kit.settings import Identity, Role
 
 
 def authenticate(authorization: bytes, identities: Mapping[str, Identity]) -> Identity:
-    """Every token is compared, in constant time each: the time taken says nothing about how near a guess is."""
+    """Every token is compared, each in constant time: the time taken says nothing of how near a guess is."""
     scheme, _, presented = authorization.partition(b" ")
     found: Identity | None = None
     for token, identity in identities.items():

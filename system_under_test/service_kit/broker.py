@@ -1,8 +1,8 @@
 """RabbitMQ: a link that is kept up for ever, made of lives that end.
 
-A *life* is one connection with one channel. Delivery tags and confirms mean something only within it. Whatever goes
-wrong (connection lost, channel closed, consumer cancelled) ends the life, and the link starts the next one, which
-declares everything again.
+A *life* is one connection with one channel. Delivery tags and confirms mean something only within it.
+Whatever goes wrong (connection lost, channel closed, consumer cancelled) ends the life, and the link starts
+the next one, which declares everything again.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Life:
 
     @asynccontextmanager
     async def second_channel(self) -> AsyncIterator[Any]:
-        """A channel for one purpose. Closing it gives back every message that it took and did not acknowledge."""
+        """A channel for one purpose. Closing it gives back each message taken and not acknowledged."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.lost.done():
             raise BrokerUnavailable(self.lost.result())
@@ -198,6 +198,7 @@ class Link:
                 raise
             finally:
                 self.life = None
+            logs.library("broker", f"{self._purpose}: {self._trouble}", level="warning")
             await asyncio.sleep(backoff.next_s())
 
     @property

@@ -1,4 +1,4 @@
-"""Calls to another service: a time limit on each, a line before and after, and one exception for what may pass.
+"""Calls to another service: a time limit on each, a line before and after, one exception for what may pass.
 
 A call is never repeated here: whether a POST that timed out was carried out is for the caller to find out.
 """
@@ -50,7 +50,7 @@ class Peer:
     async def request(
         self, method: str, route: str, *, path: Mapping[str, object], json: object = None, attempt: int = 1
     ) -> tuple[int, dict[str, Any]]:
-        """The status and the body. Raises PeerTrouble for time-outs, lost connections, 5xx and refusals that pass."""
+        """Status and body. Raises PeerTrouble for time-outs, lost connections, 5xx and refusals that pass."""
         with correlation.using(correlation.current().child()):
             logs.line("call.sent", "sent", peer=self.name, method=method, route=route, attempt=attempt)
             started = time.perf_counter()

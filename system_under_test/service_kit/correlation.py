@@ -1,4 +1,4 @@
-"""What the work in hand belongs to: one frozen context, set for a piece of work and always taken back after it."""
+"""What the work in hand belongs to: one frozen context, set for a piece of work and always taken back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def new_span() -> str:
 
 
 def uuid_or_none(text: object) -> str | None:
-    """The canonical form of a UUID, or None for anything else. Stricter than UUID(), which takes braces and URNs."""
+    """The canonical form of a UUID, or None. Stricter than UUID(), which takes braces and URNs."""
     return str(UUID(text)) if isinstance(text, str) and _UUID.fullmatch(text) else None
 
 

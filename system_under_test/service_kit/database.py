@@ -1,4 +1,4 @@
-"""PostgreSQL: a pool that gets over restarts by itself, transactions with a deadline, and what "unavailable" means."""
+"""PostgreSQL: a pool that gets over restarts, transactions with a deadline, and what "unavailable" means."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _TRIES = 3
 def cut_after(connection: Connection, seconds: float) -> Iterator[None]:
     """Shut the socket down when time is up, so that every wait on it fails at once.
 
-    Cancelling would not do: psycopg answers a cancelled wait by asking the server to stop, over that same network.
+    Cancelling would not do: psycopg answers a cancelled wait by asking the server to stop, over the network
+    that stalls.
     """
     timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
     try:
@@ -86,6 +87,8 @@ class Work:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.is_complete = False  # all but the COMMIT is done
+        self.transaction_id: str | None = None
         self._afterwards: list[Callable[[], None]] = []
 
     def once_committed(self, write: Callable[[], None]) -> None:
@@ -142,14 +145,36 @@ class Database:
         async with self._checked_out() as connection:
             with cut_after(connection, self._profile.database_deadline_s):
                 unit = Work(connection)
-                async with connection.transaction():
-                    result = await work(unit)
+                try:
+                    async with connection.transaction():
+                        result = await work(unit)
+                        unit.is_complete = True
+                except UNAVAILABLE:
+                    if not (unit.is_complete and await self._was_committed(unit)):
+                        raise
                 unit.committed()
                 return result
 
+    async def _was_committed(self, unit: Work) -> bool:
+        """The answer to COMMIT was lost. The server knows how it went, and tells it to another session."""
+        if unit.transaction_id is None:
+            return False
+        question = sql.SQL("SELECT pg_xact_status({}::xid8) AS status").format(
+            sql.Literal(unit.transaction_id)
+        )
+        for _ in range(_TRIES):
+            try:
+                status = (await self.ask(question))["status"]
+            except UNAVAILABLE:
+                return False
+            if status != "in progress":
+                return bool(status == "committed")
+            await asyncio.sleep(random.uniform(0.05, 0.25))
+        return False
+
     @asynccontextmanager
     async def _checked_out(self) -> AsyncIterator[Connection]:
-        """A connection that has just answered: those that a restart or a cut left behind are thrown out here."""
+        """A connection that has just answered: what a restart or a cut left behind is thrown out here."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._profile.pool_acquire_s
         while True:

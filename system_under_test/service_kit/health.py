@@ -1,4 +1,4 @@
-"""Health: each dependency is watched by one prober, which tells the log, the readiness answer and whoever waits."""
+"""Health: one prober watches each dependency and tells the log, the readiness answer and whoever waits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The HTTP edge: one ASGI layer that every request passes, and the server that carries it.
 
-The layer gives a request its place in a flow, lets in only whom we know, bounds the body, writes the two lines and
-turns every error into problem details. It is pure ASGI, so that the context it sets is the one the handler sees.
+The layer gives a request its place in a flow, lets in only whom we know, bounds the body, writes the two
+lines and turns every error into problem details. It is pure ASGI, so the handler sees the context it sets.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ def configure(service: str, instance: str, secrets: tuple[str, ...]) -> None:
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_LibraryHandler()], force=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_LibraryHandler()], force=True)
+    # pika tells of one failed connection seven times; the link tells of it once.
+    logging.getLogger("pika.adapters").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
 
 
@@ -98,7 +100,7 @@ def clean(text: str, longest: int = _LONGEST_MESSAGE) -> str:
 
 
 def describe(error: BaseException, longest: int = 300) -> str:
-    """An error as one text. Only its first line: PostgreSQL puts the offending values in those that follow."""
+    """An error as one text: its first line, for PostgreSQL puts the offending values in those that follow."""
     first_line = next(iter(str(error).splitlines()), "")
     return clean(f"{type(error).__name__}: {first_line}" if first_line else repr(error), longest)
 

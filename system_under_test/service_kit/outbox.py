@@ -1,4 +1,4 @@
-"""The outbox: an event is stored in the transaction of the change that it tells of, so that neither exists alone."""
+"""The outbox: an event is stored in the transaction of its change, so that neither exists alone."""
 
 from __future__ import annotations
 
@@ -65,9 +65,12 @@ async def store(work: Work, service: str, change: Change) -> None:
             msgspec.json.encode(event).decode(),
         ),
     )
-    await work.connection.execute(
-        "SELECT pg_notify(%s, '')", (wake_channel(service),)
-    )  # heard after the commit
+    # The notification is heard after the commit; the id tells how a COMMIT went whose answer was lost.
+    stored = await work.one(
+        "SELECT pg_notify(%s, ''), pg_current_xact_id()::text AS transaction_id", wake_channel(service)
+    )
+    assert stored is not None
+    work.transaction_id = stored["transaction_id"]
     work.once_committed(lambda: _announce(change, event))
 
 

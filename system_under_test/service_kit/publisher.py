@@ -1,4 +1,4 @@
-"""Publishing with a promise: what `publish` calls confirmed is in a queue; of anything else nothing is promised."""
+"""Publishing with a promise: what is called confirmed is in a queue; of anything else nothing is promised."""
 
 from __future__ import annotations
 

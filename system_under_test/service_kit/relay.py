@@ -1,7 +1,7 @@
-"""The relay: brings stored events to the broker, oldest first, and marks exactly those that the broker confirmed.
+"""The relay: brings stored events to the broker, oldest first, and marks exactly those that it confirmed.
 
-One relay of a service works at a time (an advisory lock on its own session); another replica's waits. Nothing is
-remembered between batches but what the table says, so it does not matter in which order transactions committed.
+One relay of a service works at a time (an advisory lock on its own session); another replica's waits. Between
+batches nothing is remembered but what the table says, so the order of commits does not matter.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from system_under_test.service_kit.settings import Settings
 Row = dict[str, Any]
 
 _UNSENT = sql.SQL(
-    "SELECT event_id, event_type, entity_type, entity_id, correlation_id, causation_id, span_id, envelope::text"
-    " FROM {}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT %s"
+    "SELECT event_id, event_type, entity_type, entity_id, correlation_id, causation_id, span_id,"
+    " envelope::text FROM {}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT %s"
 )
 _MARK_SENT = sql.SQL("UPDATE {}.outbox SET sent_at = clock_timestamp() WHERE event_id = ANY(%s)")
 
@@ -147,7 +147,7 @@ async def relaying(settings: Settings, publisher: Publisher) -> AsyncIterator[No
 
 
 def _waves(rows: list[Row]) -> Iterator[list[Row]]:
-    """Cut a batch so that no entity is in flight twice: its next event cannot overtake one that was not confirmed."""
+    """Cut a batch so that no entity is in flight twice: its next event cannot overtake an unconfirmed one."""
     wave: list[Row] = []
     in_flight: set[tuple[str, UUID]] = set()
     for row in rows:

@@ -22,7 +22,7 @@ Assemble = Callable[[Settings, socket.socket, asyncio.Event], AbstractAsyncConte
 
 
 def run(service: str, assemble: Assemble, *, calls_crm: bool) -> None:
-    """Run a service until SIGTERM. `assemble` holds up its parts; it gets the listening socket and the wish to stop."""
+    """Run a service until SIGTERM. `assemble` holds up its parts; it gets the socket and the wish to stop."""
     settings = load_or_exit(service, calls_crm=calls_crm)
     logs.configure(service, settings.instance, settings.secrets())
     uvloop.run(_live(settings, assemble))
@@ -48,7 +48,7 @@ async def _live(settings: Settings, assemble: Assemble) -> None:
 
 @asynccontextmanager
 async def background(work: Coroutine[object, object, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Work that goes on as long as the block. If it breaks, the process ends: half a service looks healthy."""
+    """Work that goes on as long as the block. If it breaks, the process ends: half a service looks fine."""
     task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
     task.add_done_callback(_end_process_if_broken)
     try:

@@ -1,4 +1,4 @@
-"""create_deal: open the lead's deal in crm. crm allows one a lead, so that a second POST finds the first one's deal."""
+"""create_deal: open the lead's deal in crm. crm allows one a lead, so a second POST finds the first one's."""
 
 from __future__ import annotations
 

@@ -1,0 +1,38 @@
+# Two commands are all that a newcomer needs: `make gate` and `make test`. `make` alone lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help gate test setup servers lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ARGS=-q …)
+	@$(BIN)/gauntlet gate $(ARGS)
+
+test: setup  ## the gauntlet's own tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
+
+servers: $(VENV)/.made  ## PostgreSQL, RabbitMQ and toxiproxy-server, installed where they are missing
+	@$(BIN)/gauntlet servers --install
+
+$(VENV)/.made: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gauntlet needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12 …" >&2; exit 4; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || { echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 4; }
+	@echo "making $(VENV) from requirements.lock (about a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: $(VENV)/.made  ## compile requirements.lock anew from pyproject.toml
+	@$(BIN)/pip-compile --quiet --extra dev --strip-extras --allow-unsafe --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+
+clean:  ## remove the virtual environment and all runs
+	@rm -rf $(VENV) runs

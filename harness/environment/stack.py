@@ -1,0 +1,134 @@
+"""A stack: everything that came up for one target, where it is reached and how it is ended.
+
+It is written to ``<run>/stacks/<name>/stack.json`` (mode 0600: it holds credentials) at every change, so that another
+command can use, fault or end it, and so that a later check knows which process was killed on purpose.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.environment import keeper, postgres, rabbitmq
+from harness.environment.failures import EnvironmentFailed
+from harness.environment.processes import ManagedProcess, ProcessRecord
+
+_FILE = "stack.json"
+_SERVICE_GRACE_S = 4.0
+_writing = threading.Lock()
+
+
+class Stack(msgspec.Struct, kw_only=True, dict=True):
+    """What is up. Addresses are host:port; ``edges`` lead through the proxies, ``addresses`` directly."""
+
+    name: str
+    target: str
+    run_dir: Path
+    state_dir: Path
+    source_root: Path
+    edges: dict[str, str]
+    proxies: dict[str, str]
+    addresses: dict[str, str]
+    tokens: dict[str, str]
+    passwords: dict[str, str]
+    database_url: str
+    broker_url: str
+    toxiproxy_url: str
+    services: tuple[str, ...]
+    records: dict[str, ProcessRecord] = {}
+    ended: bool = False
+
+    @property
+    def file(self) -> Path:
+        """Where it is written down."""
+        return stack_file(self.run_dir, self.name)
+
+    @property
+    def log_dir(self) -> Path:
+        """What its processes print, one file for each start."""
+        return self.run_dir / "logs" / self.name
+
+    @cached_property
+    def processes(self) -> dict[str, ManagedProcess]:
+        """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd`` and ``toxiproxy``."""
+        places = {"state_dir": self.state_dir, "log_dir": self.log_dir}
+        return {name: ManagedProcess(one, journal=self.save, **places) for name, one in self.records.items()}
+
+    @property
+    def database(self) -> ManagedProcess:
+        """The database server."""
+        return self.processes[postgres.NAME]
+
+    @property
+    def broker(self) -> ManagedProcess:
+        """The message broker."""
+        return self.processes[rabbitmq.NAME]
+
+    def url(self, service: str) -> str:
+        """A service's own address, which no fault on an edge touches."""
+        return f"http://{self.addresses[service]}"
+
+    def edge_url(self, edge: str) -> str:
+        """An HTTP edge's address, which is the proxy's."""
+        return f"http://{self.edges[edge]}"
+
+    def save(self) -> None:
+        """Write it down, whole or not at all."""
+        with _writing:
+            draft = self.file.with_suffix(".tmp")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                out.write(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=1))
+            draft.replace(self.file)
+
+    def running(self) -> dict[int, str]:
+        """Process id → what it was started as, of everything of this stack that still runs."""
+        names = {pid: name for name in self.records for pid in keeper.members(self.state_dir, name)}
+        return {pid: names.get(pid, "a child") for pid in keeper.members(self.state_dir)}
+
+    def end(self) -> None:
+        """End everything: services properly (they have something to finish), then the rest. Harmless if done twice."""
+        try:
+            with ThreadPoolExecutor(thread_name_prefix="end") as pool:
+                list(pool.map(lambda name: self.processes[name].terminate(within_s=_SERVICE_GRACE_S), self.services))
+                rest = [process for name, process in self.processes.items() if name not in self.services]
+                list(pool.map(_end_server, rest))
+        finally:
+            keeper.end_everything(self.state_dir)
+            self.ended = True
+            self.save()
+
+
+def stack_file(run_dir: Path, name: str) -> Path:
+    """Where the stack of that name in a run is written down."""
+    return run_dir / "stacks" / name / _FILE
+
+
+def stacks_of(run_dir: Path) -> list[Stack]:
+    """Every stack that a run wrote down."""
+    return [load_stack(file) for file in sorted(run_dir.glob(f"stacks/*/{_FILE}"))]
+
+
+def load_stack(file: Path) -> Stack:
+    """Read a stack as another command wrote it."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Stack, dec_hook=_decode)
+    except (OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise EnvironmentFailed(f"{file} does not describe a stack: {error}") from error
+
+
+def _end_server(process: ManagedProcess) -> None:
+    """The data is thrown away; only the database has something to give back to the kernel."""
+    if process.name == postgres.NAME:
+        process.terminate(within_s=2.0)
+    else:
+        process.kill()
+
+
+def _decode(kind: type[Any], value: Any) -> Any:
+    return kind(value)
