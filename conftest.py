@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
@@ -110,16 +111,27 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     try:
         outcome = yield
     except Exception as error:
-        verdict = world.conclude(f"{type(error).__name__}: {error}")
-        stacks.retire()
+        verdict = _conclude(world, stacks, f"{type(error).__name__}: {error}")
         item.add_report_section("call", "verdict", scenario_text(verdict))
         raise
-    verdict = world.conclude(None)
-    stacks.used_until(world.until)
+    verdict = _conclude(world, stacks, None)
     if verdict.verdict != "pass":
-        stacks.retire()
         pytest.fail(scenario_text(verdict), pytrace=False)
     return outcome
+
+
+def _conclude(world: World, stacks: Stacks, error: str | None) -> ScenarioVerdict:
+    """The scenario's verdict. Unless it is green, its stack is not used again."""
+    green = False
+    try:
+        verdict = world.conclude(error)
+        green = verdict.verdict == "pass"
+    finally:
+        if green:
+            stacks.used_until(world.until)
+        else:
+            stacks.retire()
+    return verdict
 
 
 # --- the end ----------------------------------------------------------------------------------------------------

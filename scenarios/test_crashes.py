@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from chaos.faults.network import slow
 from chaos.faults.process import killed
 from scenarios.world import World
@@ -9,13 +11,15 @@ from scenarios.world import World
 
 def test_automation_is_killed_while_its_action_waits_for_crm(world: World) -> None:
     leads = world.new_leads(3)
+    world.move_all(leads, "contacted")
     world.settled()
-    with slow(world.site, "automation→crm", delay_ms=400):
+    with slow(world.site, "automation→crm", delay_ms=400) as delay:
         moves = world.move_all(leads, "qualified")
         world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
         with killed(world.site, "automation") as kill:
             open_calls = world.unanswered_calls()
-            kill.add(open_calls, f"{open_calls} calls to crm were waiting for their answer")
+            for fault in (delay, kill):
+                fault.add(open_calls, f"{open_calls} calls to crm were waiting for their answer")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
 
@@ -35,13 +39,15 @@ def test_pipeline_is_killed_with_unsent_events(world: World) -> None:
 
 def test_crm_is_killed_while_automation_creates_deals(world: World) -> None:
     leads = world.new_leads(3)
+    world.move_all(leads, "contacted")
     world.settled()
-    with slow(world.site, "crm→database", delay_ms=200):
-        moves = world.move_all(leads, "qualified")
-        world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
-        with killed(world.site, "crm") as kill:
+    with ExitStack() as until_started_again:
+        with slow(world.site, "crm→database", delay_ms=200):
+            moves = world.move_all(leads, "qualified")
+            world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
+            kill = until_started_again.enter_context(killed(world.site, "crm"))
             open_calls = world.unanswered_calls()
             kill.add(open_calls, f"{open_calls} calls were waiting in crm")
-            world.until_unready("automation")
+        world.until_unready("automation")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)

@@ -43,9 +43,6 @@ class World:
         self.recording = Recording()
         self.database = Database(stack.database_url, target)
         self.broker = Broker(stack.broker_url, target, self.recording)
-        self.site = FaultSite(
-            FaultProxy(stack.toxiproxy_url), self.database, self.recording, stack.processes.__getitem__
-        )
         self.crm = CrmClient(stack.edge_url("client→crm"), stack.tokens["alice"], self.recording)
         self.pipeline = PipelineClient(stack.edge_url("client→pipeline"), stack.tokens["alice"], self.recording)
         self.automation = AutomationClient(
@@ -57,6 +54,13 @@ class World:
         self._rules = self.database.rows().rules
         self._log = LogTail(run.logs(stack.name))
         self._rest = Rest((), 0.0)
+        self.site = FaultSite(
+            proxy=FaultProxy(stack.toxiproxy_url),
+            database=self.database,
+            recording=self.recording,
+            service=stack.processes.__getitem__,
+            log=self._log.read_on,
+        )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
 
     # --- driving -----------------------------------------------------------------------------------------------

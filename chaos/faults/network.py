@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chaos.faults.site import Attestation, FaultSite, injected
+from harness.contract.log_lines import Line
+from harness.evidence.clock import wall_now
 
 
 @contextmanager
@@ -25,13 +27,16 @@ def cut(site: FaultSite, edge: str) -> Iterator[Attestation]:
 
 @contextmanager
 def slow(site: FaultSite, edge: str, *, delay_ms: int) -> Iterator[Attestation]:
-    """Delay both directions of an edge. Hits: the bytes that went through it meanwhile."""
+    """Delay both directions of an edge. Hits: what its service did meanwhile that took at least one delay.
+
+    (Toxiproxy's own byte counters do not tell: they are written when a connection closes.)
+    """
 
     def delay_both_ways() -> None:
         for stream in ("upstream", "downstream"):
             site.proxy.add_toxic(edge, "latency", stream=stream, attributes={"latency": delay_ms})
 
-    before = site.proxy.bytes_through(edge)
+    began = wall_now()
     with injected(
         site,
         f"slow {delay_ms} ms each way",
@@ -40,5 +45,13 @@ def slow(site: FaultSite, edge: str, *, delay_ms: int) -> Iterator[Attestation]:
         undo=lambda: site.proxy.restore(edge),
     ) as attestation:
         yield attestation
-        late = site.proxy.bytes_through(edge) - before
-        attestation.add(late, f"{late} bytes went through late")
+        service = edge.partition("→")[0]
+        late = [
+            line for line in site.log() if line.service == service and line.ts > began and took_ms(line) >= delay_ms
+        ]
+        attestation.add(len(late), f"{len(late)} operations of {service} took {delay_ms} ms or more")
+
+
+def took_ms(line: Line) -> float:
+    """How long the operation took of which this line tells the end; 0 for lines that tell no such thing."""
+    return float(getattr(line, "duration_ms", None) or getattr(line, "confirm_ms", None) or 0.0)

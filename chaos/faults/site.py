@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from chaos.proxy.toxiproxy import FaultProxy
 from harness.clients.database import Database
+from harness.contract.log_lines import Line
 from harness.environment.capabilities import Killable
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
@@ -22,6 +23,8 @@ class FaultSite:
     database: Database
     recording: Recording
     service: Callable[[str], Killable]
+    log: Callable[[], list[Line]]
+    """All lines of the scenario so far: the proof of what a fault has hit."""
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """The one adapter around toxiproxy-python and the server behind it.
 
 Known of toxiproxy-python 0.1.1: no time-outs, one global server address, no exception for a 5xx. Known of the server
-2.12 (https://github.com/Shopify/toxiproxy): ``/reset`` is server-wide; removing a toxic while its reader is stalled can
-wedge the control API, so a proxy is disabled before its toxics are cleared; unknown attributes are accepted silently.
+2.12 (https://github.com/Shopify/toxiproxy): ``/reset`` is server-wide; removing a toxic whose reader is stalled wedges
+the control API for good; unknown attributes are accepted silently.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,8 @@ import requests
 import toxiproxy.proxy
 import toxiproxy.server
 from toxiproxy.api import APIConsumer, validate_response
+
+from harness.environment.toxiproxy import proxy_name
 
 API_TIMEOUT_S = 5.0
 ATTRIBUTES = {
@@ -65,17 +66,12 @@ toxiproxy.proxy.APIConsumer = _TimedConsumer
 toxiproxy.server.APIConsumer = _TimedConsumer
 
 
-def proxy_name(edge: str) -> str:
-    """An edge's proxy carries its name in a form that fits into an address: ``pipeline-to-broker``."""
-    return edge.replace("→", "-to-")
-
-
 class FaultProxy:
     """All proxies of one stack. One instance a process: toxiproxy-python keeps one global server address."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._url = url.rstrip("/")
+        self._url = url
         self._server = toxiproxy.server.Toxiproxy()
         self._server.update_api_consumer(parts.hostname, parts.port)
         _TimedConsumer.host, _TimedConsumer.port = parts.hostname, parts.port
@@ -91,15 +87,16 @@ class FaultProxy:
         self._proxy(edge).disable()
 
     def restore(self, edge: str) -> None:
-        """Undo everything on an edge: disable, so that no reader is stalled, clear the toxics, enable. Verified."""
+        """Undo everything on an edge. Verified. An edge that is whole is left alone, with its connections.
+
+        A proxy with toxics is made anew on its old address: a toxic that is stuck between two ends, one of which has
+        died, holds the lock that removing (or updating) it needs, and with it the whole control API.
+        """
         proxy = self._proxy(edge)
-        toxics = proxy.toxics()
-        if toxics:
-            proxy.disable()
-            for name in toxics:
-                proxy.destroy_toxic(name)
-        proxy.enable()
-        healed = self._proxy(edge)
+        if proxy.enabled and not proxy.toxics():
+            return
+        proxy.destroy()
+        healed = self._server.create(proxy.upstream, proxy.name, listen=proxy.listen, enabled=True)
         if not healed.enabled or healed.toxics():
             raise ProxyError(f"edge {edge!r} is not healed: enabled={healed.enabled}, toxics={list(healed.toxics())}")
 
@@ -110,12 +107,6 @@ class FaultProxy:
             known = ", ".join(sorted(ATTRIBUTES.get(kind, ATTRIBUTES)))
             raise ProxyError(f"toxic {kind!r} with {sorted(attributes)}: not known; known here: {known}")
         self._proxy(edge).add_toxic(type=kind, name=f"{kind}-{stream}", stream=stream, attributes=attributes)
-
-    def bytes_through(self, edge: str) -> int:
-        """Bytes that the edge's proxy has received, both ways, since it was started."""
-        text = requests.get(f"{self._url}/metrics", timeout=API_TIMEOUT_S).text
-        pattern = rf'^toxiproxy_proxy_received_bytes_total{{[^}}]*proxy="{re.escape(proxy_name(edge))}"[^}}]*}} (\S+)$'
-        return int(sum(float(value) for value in re.findall(pattern, text, re.MULTILINE)))
 
     def connections_on(self, edge: str) -> int:
         """Connections that are established through the edge right now."""

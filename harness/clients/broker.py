@@ -140,7 +140,9 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, bytes):
         return _text(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # pika decodes 64-bit integers as a subclass that JSON encoders refuse
+    return value if isinstance(value, str | float | bool | None) else str(value)
 
 
 def _message(routing_key: str, properties: Any, body: bytes) -> dict[str, Any]:

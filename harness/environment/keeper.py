@@ -13,6 +13,7 @@ same functions for a clean stop, so that there is one way to end a stack and it 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import shutil
@@ -27,7 +28,9 @@ PROCESS = "GAUNTLET_PROCESS"
 STOP_SIGNAL = "GAUNTLET_STOP_SIGNAL"
 RELEASE = b"release\n"
 GRACE_S = 2.0
+_GIVE_UP_AFTER_S = 10.0
 _LOOK_EVERY_S = 0.02
+_IPC_RMID = 0
 
 
 def state_folder_prefix() -> str:
@@ -65,24 +68,21 @@ def tree(roots: Iterable[int]) -> set[int]:
     return whole
 
 
-def end_everything(state: Path, *, grace_s: float = GRACE_S) -> int:
-    """End whatever belongs to a stack, politely and then not. Says how many processes there were."""
+def end_everything(state: Path, *, grace_s: float = GRACE_S) -> None:
+    """End whatever belongs to a stack, politely and then not."""
     asked = members(state)
     for pid, number in asked.items():
         send(pid, number, state)
         send(pid, signal.SIGCONT, state)
     force_at = time.monotonic() + grace_s
     quiet = 0
-    ended = set(asked)
-    while quiet < 2:  # twice: a child that its dying parent had just forked shows up only in the second look
+    while quiet < 2 and time.monotonic() < force_at + _GIVE_UP_AFTER_S:  # twice: a dying parent may just have forked
         left = members(state)
-        ended |= left.keys()
         quiet = 0 if left else quiet + 1
         for pid in left:
             if time.monotonic() >= force_at or pid not in asked:
                 send(pid, signal.SIGKILL, state)
         time.sleep(_LOOK_EVERY_S)
-    return len(ended)
 
 
 def send(pid: int, number: int, state: Path) -> None:
@@ -103,7 +103,15 @@ def send(pid: int, number: int, state: Path) -> None:
 def remove(state: Path) -> None:
     """Remove a state folder: only one of our own making, whatever a damaged file may claim."""
     if os.path.normpath(state).startswith(state_folder_prefix()) and state.parent == Path("/tmp"):
+        _release_shared_memory(state / "postgres" / "data" / "postmaster.pid")
         shutil.rmtree(state, ignore_errors=True)
+
+
+def _release_shared_memory(postmaster: Path) -> None:
+    """A database that was killed and not started again leaves a segment behind, and says which in this file."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        segment = int(postmaster.read_text(encoding="ascii").splitlines()[6].split()[1])
+        ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
 
 
 def _all_pids() -> list[int]:

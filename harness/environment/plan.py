@@ -14,7 +14,7 @@ from harness.environment.stack import Stack, stack_file
 from harness.target import Target
 
 _HOST = "127.0.0.1"
-_MAPPER, _NODE = "epmd", "broker's node"
+_MAPPER, _NODE = "epmd", "broker node"
 
 
 def plan(

@@ -29,7 +29,7 @@ How = Literal["running", "stopped", "killed", "crashed"]
 
 
 class Start(msgspec.Struct):
-    """One life of a process: where its output is and how it ended. ``killed`` is on purpose, ``crashed`` is not."""
+    """One life of a process: its output (relative to the run directory) and its end. ``crashed`` is what nobody ordered."""
 
     file: str
     pid: int
@@ -56,11 +56,12 @@ class ManagedProcess:
     """A process that a stack is made of: killable, pausable and restartable (see ``capabilities``)."""
 
     def __init__(
-        self, record: ProcessRecord, *, state_dir: Path, log_dir: Path, journal: Callable[[], None] = lambda: None
+        self, record: ProcessRecord, *, state_dir: Path, run_dir: Path, log_dir: Path, journal: Callable[[], None]
     ) -> None:
         self.record = record
         self.name = record.name
         self._state_dir = state_dir
+        self._run_dir = run_dir
         self._log_dir = log_dir
         self._journal = journal
         self._popen: subprocess.Popen[bytes] | None = None
@@ -80,17 +81,17 @@ class ManagedProcess:
     @property
     def log(self) -> Path:
         """Where the latest start's complaints are."""
-        latest = Path(self.starts[-1].file) if self.starts else self._log_dir / f"{self.name}-1.{self.record.output}"
-        return latest.with_suffix(".stderr") if self.record.output == "ndjson" else latest
+        output = self._output(max(1, len(self.starts)))
+        return output.with_suffix(".stderr") if self.record.output == "ndjson" else output
 
     def start(self, *, keep_open: Sequence[int] = ()) -> None:
         """Start it in a session of its own, with files of its own for this start. Returns before it is ready."""
         self.notice()
         if self.alive:
             raise EnvironmentFailed(f"{self.name} is to be started, but runs (pid {self.starts[-1].pid})")
-        file = self._log_dir / f"{self.name}-{len(self.starts) + 1}.{self.record.output}"
-        complaints = file.with_suffix(".stderr") if self.record.output == "ndjson" else file
-        with file.open("ab") as out, complaints.open("ab") as err:
+        output = self._output(len(self.starts) + 1)
+        complaints = output.with_suffix(".stderr") if self.record.output == "ndjson" else output
+        with output.open("ab") as out, complaints.open("ab") as err:
             self._popen = subprocess.Popen(
                 self.record.argv,
                 env=self.record.environment | _marks(self._state_dir, self.name, self.record.stop_signal),
@@ -102,7 +103,8 @@ class ManagedProcess:
                 pass_fds=keep_open,
                 **_as_user(self.record.user),
             )
-        self.starts.append(Start(file=str(file), pid=self._popen.pid, started_at=_now()))
+        file = str(output.relative_to(self._run_dir))
+        self.starts.append(Start(file=file, pid=self._popen.pid, started_at=_now()))
         self._journal()
 
     def await_ready(self, *, within_s: float = READY_WITHIN_S) -> None:
@@ -126,8 +128,9 @@ class ManagedProcess:
     def kill(self) -> None:
         """End it, and all that it started, at once. Returns when it is gone."""
         self.notice()
-        if self.alive:
-            self._force()
+        was_alive = self.alive
+        self._force()
+        if was_alive:
             self._ended("killed")
 
     def terminate(self, *, within_s: float = 10.0) -> bool:
@@ -136,17 +139,15 @@ class ManagedProcess:
         if not self.alive:
             return True
         self.resume()
-        for pid in keeper.members(self._state_dir, self.name):
-            if pid == self.starts[-1].pid:
-                keeper.send(pid, self.record.stop_signal, self._state_dir)
+        keeper.send(self.starts[-1].pid, self.record.stop_signal, self._state_dir)
         try:
             eventually(lambda: not self.alive, within_s=within_s, describe=f"{self.name} to end")
+            how: How = "stopped"
         except NeverHappened:
-            self._force()
-            self._ended("killed")
-            return False
-        self._ended("stopped")
-        return True
+            how = "killed"
+        self._force()
+        self._ended(how)
+        return how == "stopped"
 
     def pause(self) -> None:
         """Freeze it and all that it started. Returns when nothing of it runs any more."""
@@ -169,6 +170,9 @@ class ManagedProcess:
         """Put an end that nobody ordered into the account."""
         if self.starts and self.starts[-1].how == "running" and not self.alive:
             self._ended("crashed")
+
+    def _output(self, start: int) -> Path:
+        return self._log_dir / f"{self.name}-{start}.{self.record.output}"
 
     def _freeze(self) -> bool:
         running = [pid for pid in self.tree() if keeper.state_of(pid) not in "TtZX"]

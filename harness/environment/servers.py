@@ -19,6 +19,8 @@ OLDEST_RABBITMQ = (3, 10)
 OLDEST_TOXIPROXY = (2, 12)
 TOXIPROXY_MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"
 
+_POSTGRES, _RABBITMQ, _TOXIPROXY = "GAUNTLET_POSTGRES_BIN", "GAUNTLET_RABBITMQ_BIN", "GAUNTLET_TOXIPROXY"
+
 Version = tuple[int, ...]
 
 
@@ -38,9 +40,9 @@ def find_servers() -> Servers:
 
     GAUNTLET_POSTGRES_BIN and GAUNTLET_RABBITMQ_BIN (folders) and GAUNTLET_TOXIPROXY (a file) name a place instead.
     """
-    postgres = _newest(_postgres_folders(), _postgres_version, "PostgreSQL", OLDEST_POSTGRES)
-    rabbitmq = _newest(_rabbitmq_folders(), _rabbitmq_version, "RabbitMQ", OLDEST_RABBITMQ)
-    toxiproxy = _newest(_toxiproxy_files(), _toxiproxy_version, "toxiproxy-server", OLDEST_TOXIPROXY)
+    postgres = _newest(_POSTGRES, _postgres_folders(), _postgres_version, "PostgreSQL", OLDEST_POSTGRES)
+    rabbitmq = _newest(_RABBITMQ, _rabbitmq_folders(), _rabbitmq_version, "RabbitMQ", OLDEST_RABBITMQ)
+    toxiproxy = _newest(_TOXIPROXY, _toxiproxy_files(), _toxiproxy_version, "toxiproxy-server", OLDEST_TOXIPROXY)
     epmd = shutil.which("epmd", path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/lib/erlang/bin")
     erlang = "Erlang's epmd was not found" if epmd is None and not isinstance(rabbitmq, str) else ()
     problems = (
@@ -66,13 +68,14 @@ def _apt_line(package: str) -> str:
 
 
 def _newest(
-    places: Iterator[Path], version_of: Callable[[Path], Version | None], name: str, oldest: Version
+    variable: str, places: Iterator[Path], version_of: Callable[[Path], Version | None], name: str, oldest: Version
 ) -> tuple[Path, Version] | str:
     """The newest of the places, or what is wrong with them."""
     found = [(version, place) for place in places if (version := version_of(place))]
     wanted = ".".join(map(str, oldest))
     if not found:
-        return f"{name} {wanted} or newer was not found"
+        named = f" where {variable} says ({os.environ[variable]})" if os.environ.get(variable) else ""
+        return f"{name} {wanted} or newer was not found{named}"
     version, place = max(found)
     if version < oldest:
         return f"{name} {wanted} or newer is needed; {place} is {'.'.join(map(str, version))}"
@@ -80,7 +83,7 @@ def _newest(
 
 
 def _postgres_folders() -> Iterator[Path]:
-    if place := os.environ.get("GAUNTLET_POSTGRES_BIN"):
+    if place := os.environ.get(_POSTGRES):
         yield Path(place)
         return
     yield from Path("/usr/lib/postgresql").glob("*/bin")
@@ -97,7 +100,7 @@ def _postgres_version(folder: Path) -> Version | None:
 
 
 def _rabbitmq_folders() -> Iterator[Path]:
-    if place := os.environ.get("GAUNTLET_RABBITMQ_BIN"):
+    if place := os.environ.get(_RABBITMQ):
         yield Path(place)
         return
     for base in ("/usr/lib/rabbitmq/lib", "/opt", "/usr/local/lib"):
@@ -114,7 +117,7 @@ def _rabbitmq_version(folder: Path) -> Version | None:
 
 
 def _toxiproxy_files() -> Iterator[Path]:
-    if place := os.environ.get("GAUNTLET_TOXIPROXY"):
+    if place := os.environ.get(_TOXIPROXY):
         yield Path(place)
         return
     if on_path := shutil.which("toxiproxy-server"):

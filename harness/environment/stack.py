@@ -57,7 +57,7 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
     @cached_property
     def processes(self) -> dict[str, ManagedProcess]:
         """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd`` and ``toxiproxy``."""
-        places = {"state_dir": self.state_dir, "log_dir": self.log_dir}
+        places = {"state_dir": self.state_dir, "run_dir": self.run_dir, "log_dir": self.log_dir}
         return {name: ManagedProcess(one, journal=self.save, **places) for name, one in self.records.items()}
 
     @property
@@ -100,8 +100,10 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
                 list(pool.map(_end_server, rest))
         finally:
             keeper.end_everything(self.state_dir)
-            self.ended = True
+            self.ended = not (survivors := self.running())
             self.save()
+        if survivors:
+            raise EnvironmentFailed(f"these processes of stack {self.name!r} cannot be ended: {survivors}")
 
 
 def stack_file(run_dir: Path, name: str) -> Path:
@@ -115,11 +117,13 @@ def stacks_of(run_dir: Path) -> list[Stack]:
 
 
 def load_stack(file: Path) -> Stack:
-    """Read a stack as another command wrote it."""
+    """Read a stack as another command wrote it; the run directory may have been moved since."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Stack, dec_hook=_decode)
+        stack = msgspec.json.decode(file.read_bytes(), type=Stack, dec_hook=_decode)
     except (OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
         raise EnvironmentFailed(f"{file} does not describe a stack: {error}") from error
+    stack.run_dir = file.resolve().parents[2]
+    return stack
 
 
 def _end_server(process: ManagedProcess) -> None:

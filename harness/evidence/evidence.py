@@ -139,7 +139,7 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
     return Evidence(
         scenario=scenario,
         target=target or load_target(Path(scenario.target)),
-        logs=tuple(log for log in logs if log.lines or log.broken or log.lost),
+        logs=tuple(logs),
         operations=read_records(directory.operations_file, Operation),
         tap=read_records(directory.tap_file, TapMessage),
         resting=read_records(directory.resting_file, RestingMessage),

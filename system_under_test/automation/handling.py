@@ -37,7 +37,7 @@ class Handling:
 
     async def handle(self, delivery: Delivery, event: Envelope) -> None:
         due = await self._hold.through(
-            lambda: self._database.run(lambda work: _due(work, event)), delivery.life
+            lambda: self._database.read(lambda work: _due(work, event)), delivery.life
         )
         if due is None:
             logs.line("event.deduplicated", "duplicate", queue=EVENTS, delivery_id=delivery.id)

@@ -40,7 +40,7 @@ class Deals:
         async def find(work: Work) -> dict[str, Any] | None:
             return await work.one("SELECT * FROM crm.deals WHERE id = %s", deal_id)
 
-        row = await self._database.run(find)
+        row = await self._database.read(find)
         if row is None:
             raise Problem(404, "deal-unknown", "there is no such deal")
         return _shown(row)
@@ -59,7 +59,7 @@ class Deals:
                 limit,
             )
 
-        return page([_shown(row) for row in await self._database.run(find)], limit)
+        return page([_shown(row) for row in await self._database.read(find)], limit)
 
 
 async def _insert(work: Work, deal: NewDeal) -> dict[str, object]:

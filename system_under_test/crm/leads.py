@@ -44,7 +44,7 @@ class Leads:
         async def find(work: Work) -> dict[str, Any] | None:
             return await work.one("SELECT * FROM crm.leads WHERE id = %s", lead_id)
 
-        row = await self._database.run(find)
+        row = await self._database.read(find)
         if row is None:
             raise Problem(404, "lead-unknown", "there is no such lead")
         return _shown(row)
@@ -58,7 +58,7 @@ class Leads:
                 limit,
             )
 
-        return page([_shown(row) for row in await self._database.run(find)], limit)
+        return page([_shown(row) for row in await self._database.read(find)], limit)
 
 
 async def _insert(work: Work, lead: NewLead) -> dict[str, object]:

@@ -154,6 +154,8 @@ class Life:
         tag, nacked = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Nack)
         tags = [t for t in self._unconfirmed if t <= tag] if frame.method.multiple else [tag]
         for settled in tags:
+            if settled not in self._unconfirmed:
+                continue  # it came after the end of this life, when it was already called unknown
             message_id, outcome = self._unconfirmed.pop(settled)
             returned = message_id in self._returned  # a return comes before its ack
             self._returned.discard(message_id)

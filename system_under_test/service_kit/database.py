@@ -130,6 +130,12 @@ class Database:
             if self._spare is not None:
                 await self._spare.close()
 
+    async def read(self, work: Callable[[Work], Awaitable[T]]) -> T:
+        """Look something up. Each query stands alone: no transaction, two round trips less."""
+        async with self._checked_out() as connection:
+            with cut_after(connection, self._profile.database_deadline_s):
+                return await work(Work(connection))
+
     async def run(self, work: Callable[[Work], Awaitable[T]]) -> T:
         """Do the work in one transaction; again, when the server says that only the moment was bad."""
         for tries_left in reversed(range(_TRIES)):

@@ -9,10 +9,10 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 import uvloop
 
+from system_under_test import __version__
 from system_under_test.service_kit import logs, metrics
 from system_under_test.service_kit.settings import Settings, load_or_exit
 
@@ -30,7 +30,7 @@ def run(service: str, assemble: Assemble, *, calls_crm: bool) -> None:
 
 async def _live(settings: Settings, assemble: Assemble) -> None:
     pid = os.getpid()
-    logs.line("service.started", "ok", version=_version(), pid=pid)
+    logs.line("service.started", "ok", version=__version__, pid=pid)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -43,7 +43,7 @@ async def _live(settings: Settings, assemble: Assemble) -> None:
     async with background(snapshots), assemble(settings, listener, stopping):
         await stopping.wait()
     metrics.write_snapshot()
-    logs.line("service.stopped", "graceful", version=_version(), pid=pid)
+    logs.line("service.stopped", "graceful", version=__version__, pid=pid)
 
 
 @asynccontextmanager
@@ -62,10 +62,3 @@ def _end_process_if_broken(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logs.library("runtime", f"background work broke: {logs.describe(error)}", level="error")
         os._exit(_FAILED)
-
-
-def _version() -> str:
-    try:
-        return version("gauntlet")
-    except PackageNotFoundError:
-        return "0.0.0"

@@ -1,0 +1,97 @@
+"""Install the servers that are missing, where that needs no password; otherwise say in one line what a person must run.
+
+The packages are the distribution's own. Installing them tries to start them as services of the machine, which nobody
+here wants: where there is no policy about that, one that forbids it is put in place for the moment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
+from harness.environment.folders import cache_folder
+from harness.environment.servers import TOXIPROXY_MODULE, Servers, find_servers
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_FORBID = "#!/bin/sh\nexit 101\n"
+
+OnStep = Callable[[str], None]
+
+
+def provide(*, on_step: OnStep | None = None) -> Servers:
+    """Install what ``find_servers`` misses and find it again. Raises MissingServers with what is still missing."""
+    say = on_step or (lambda step: None)
+    try:
+        return find_servers()
+    except MissingServers as error:
+        missing = error.missing
+    packages = [one for one in missing if one.name != "toxiproxy-server"]
+    if packages:
+        _install_packages([one.name for one in packages], packages, say)
+    if len(packages) < len(missing):
+        _install_toxiproxy(say)
+    return find_servers()
+
+
+def _install_packages(names: list[str], missing: list[MissingServer], say: OnStep) -> None:
+    root = _as_root()
+    if root is None or shutil.which("apt-get") is None:
+        raise MissingServers(missing)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    with _no_daemons():
+        for action in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *names]):
+            command = [*root, "apt-get", *action]
+            say(" ".join(command))
+            _run(command, environment)
+
+
+def _install_toxiproxy(say: OnStep) -> None:
+    if shutil.which("go") is None:
+        return  # what find_servers says about it afterwards is all there is to say
+    folder = cache_folder("bin")
+    say(f"go install {TOXIPROXY_MODULE}")
+    _run(["go", "install", TOXIPROXY_MODULE], os.environ | {"GOBIN": str(folder)})
+    (folder / "server").rename(folder / "toxiproxy-server")
+
+
+def _as_root() -> list[str] | None:
+    """The words to put before a command so that it runs as root; None where a password would be asked for."""
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        return None
+    allowed = subprocess.run([sudo, "-n", "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return [sudo, "-n", "env", "DEBIAN_FRONTEND=noninteractive"] if allowed.returncode == 0 else None
+
+
+@contextmanager
+def _no_daemons() -> Iterator[None]:
+    if os.geteuid() != 0 or _POLICY.exists() or not _POLICY.parent.is_dir():
+        yield
+        return
+    _POLICY.write_text(_FORBID, encoding="ascii")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink()
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        tail = b"\n".join(done.stdout.splitlines()[-15:]).decode(errors="replace")
+        raise EnvironmentFailed(f"{' '.join(command)} failed with exit code {done.returncode}:\n{tail}")
