@@ -12,6 +12,9 @@ import pytest
 
 from harness.checks.run_verdict import rejudge, summarise
 from harness.environment.failures import EnvironmentFailed
+from harness.environment.native import down as end_stacks
+from harness.environment.native import up as boot_and_keep
+from harness.environment.provide import provide
 from harness.environment.servers import find_servers
 from harness.evidence.evidence import read_logs
 from harness.evidence.run_directory import EvidenceError, RunDirectory, new_run_path
@@ -19,7 +22,7 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_targe
 from harness.trace.findings import judge_flow
 from harness.trace.flow import Surroundings, flows_of
 from harness.trace.render import tree
-from reports.terminal import run_text
+from reports.terminal import run_text, stack_text
 
 PASS, FAIL, UNKNOWN, USAGE, NO_ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _BY_VERDICT = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
@@ -46,7 +49,10 @@ def gauntlet() -> None:
 def gate(
     workers: int, only: str | None, quiet: bool, seed: int | None, run_dir: Path | None, target: Path, source_root: Path
 ) -> None:
-    """Run all scenarios on fresh stacks, judge them, and say whether every promise was kept."""
+    """Run all scenarios and judge them.
+
+    Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    """
     load_target(target)
     find_servers()
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
@@ -72,17 +78,20 @@ def _exit_code(pytest_code: int, run: RunDirectory) -> int:
         return NO_ENVIRONMENT
     if pytest_code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return USAGE
+    if pytest_code == pytest.ExitCode.OK:
+        return PASS
     verdict = summarise(run).verdict if run.run_file.exists() else "unknown"
-    if pytest_code != pytest.ExitCode.OK and verdict == "pass":
-        return FAIL
-    return _BY_VERDICT[verdict]
+    return _BY_VERDICT[verdict] or FAIL
 
 
 @gauntlet.command()
 @RUN
 @click.option("--json", "as_json", is_flag=True, help="The whole verdict as JSON.")
 def check(run: Path | None, as_json: bool) -> None:
-    """Judge an old run again, with today's checks and without any system. Default: the newest run in runs/."""
+    """Judge an old run again, without any system.
+
+    Uses today's checks on the evidence in the run directory. Default: the newest run in runs/.
+    """
     directory = RunDirectory(run or _newest_run())
     verdict = rejudge(directory)
     if as_json:
@@ -96,7 +105,7 @@ def check(run: Path | None, as_json: bool) -> None:
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
 def show(run: Path, correlation_id: str) -> None:
-    """Print one flow of a run as a tree, with its broken edges marked."""
+    """Print one flow of a run as a tree."""
     directory = RunDirectory(run)
     for stack in sorted(path.name for path in (run / "logs").iterdir()):
         logs = read_logs(directory, stack)
@@ -113,22 +122,46 @@ def show(run: Path, correlation_id: str) -> None:
 
 
 @gauntlet.command()
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where logs and credentials go (default: runs/up-…).")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where logs and credentials go (default: runs/…-up).")
 @click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
 def up(run_dir: Path | None, target: Path) -> None:
-    """Boot a stack, keep it, and print every address and credential. End it with: gauntlet down."""
+    """Boot a stack and keep it.
+
+    Prints every address and credential. End it with: gauntlet down.
+    """
+    directory = (run_dir or new_run_path("up")).resolve()
+    stack = boot_and_keep(load_target(target), run_dir=directory, name="up", on_step=_progress)
+    click.echo(stack_text(stack))
 
 
 @gauntlet.command()
 @RUN
 def down(run: Path | None) -> None:
-    """End the stack of a run directory (default: the newest that is up). Leaves nothing behind."""
+    """End a stack that is kept up.
+
+    The stacks of the run directory RUN, or else the newest one that is up. Nothing is left behind.
+    """
+    ended = end_stacks(run)
+    for file in ended:
+        click.echo(f"ended: {file}")
+    if not ended:
+        click.echo("no stack is up")
 
 
 @gauntlet.command()
 @click.option("--install", is_flag=True, help="Install what is missing: with apt-get where we may, and go install.")
 def servers(install: bool) -> None:
-    """Say which PostgreSQL, RabbitMQ and Toxiproxy would be used, or what is missing and how to get it."""
+    """Find (or install) the native servers.
+
+    Says which PostgreSQL, RabbitMQ and Toxiproxy will be used, or what is missing and how to get it.
+    """
+    found = provide(on_step=_progress) if install else find_servers()
+    for name in ("postgres", "rabbitmq", "toxiproxy"):
+        click.echo(f"{name:<11} {getattr(found, name)}")
+
+
+def _progress(step: str) -> None:
+    click.echo(f"… {step}", err=True)
 
 
 def _newest_run() -> Path:

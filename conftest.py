@@ -16,6 +16,7 @@ from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
+from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.terminal import run_text, scenario_text
@@ -70,6 +71,12 @@ def pytest_configure_node(node: Any) -> None:
 
 
 # --- stacks and worlds ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def run_directory(request: pytest.FixtureRequest) -> RunDirectory:
+    """Where this run's evidence goes."""
+    return run_of(request.config)
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +154,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if _RUN not in config.stash or not run_of(config).scenarios():
         return
     run = run_of(config)
-    verdict: RunVerdict = summarise(run)
+    verdict: RunVerdict = summarise(run, failures=_failures_without_verdict(terminalreporter, run))
     write_json(run.root / "verdict.json", verdict)
     terminalreporter.section("gauntlet")
     terminalreporter.write_line(run_text(verdict, run.root))
+
+
+def _failures_without_verdict(terminalreporter: pytest.TerminalReporter, run: RunDirectory) -> list[str]:
+    """Tests that failed without evidence to judge: a canary that lived, a stack that did not boot."""
+    judged = {read_json(directory.scenario_file, ScenarioRecord).name for directory in run.scenarios()}
+    failed = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
+    names = (report.nodeid.removeprefix("scenarios/") for report in failed)
+    return sorted({name for name in names if name not in judged})

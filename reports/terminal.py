@@ -10,6 +10,7 @@ from harness.checks import ALL
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Status
+from harness.environment.stack import Stack
 
 MOST_FINDINGS = 5
 _MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "unknown": "?", "idle": "·"}
@@ -53,6 +54,28 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
         yield f"      │ {line}"
 
 
+def stack_text(stack: Stack) -> str:
+    """Every address and credential of a stack that is up, and how to use and end it."""
+    lines = [
+        f"{name:<12} {stack.url(name)}  (through its proxy: {stack.edges[f'client→{name}']})" for name in stack.services
+    ]
+    lines += [f"{'PostgreSQL':<12} {stack.database_url}", f"{'RabbitMQ':<12} {stack.broker_url}"]
+    roles = [name for name in stack.passwords if name in stack.services]
+    lines += [f"  as {role:<10} password {stack.passwords[role]}" for role in roles]
+    lines += [f"{'Toxiproxy':<12} {stack.toxiproxy_url}", "", "bearer tokens"]
+    lines += [f"  {name:<10} {token}" for name, token in stack.tokens.items()]
+    example = (
+        f"curl -H 'Authorization: Bearer {next(iter(stack.tokens.values()))}' {stack.url(stack.services[0])}/leads"
+    )
+    lines += [
+        "",
+        f"try it:      {example}",
+        f"logs:        {stack.log_dir}",
+        f"end it:      gauntlet down {stack.run_dir}",
+    ]
+    return "\n".join(lines)
+
+
 def run_text(verdict: RunVerdict, run: Path) -> str:
     """A run on one screen: its scenarios that are not green, a line for each property, the verdict, the path."""
     return "\n".join(_run_lines(verdict, run))
@@ -70,6 +93,8 @@ def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
     for name, counts in by_property.items():
         told = "  ".join(f"{counts[status]:>3} {mark} {status}" for status, mark in _MARKS.items() if counts[status])
         yield f"  {name:<24} {told}"
+    for failure in verdict.failures:
+        yield f"  ✗ {failure}"
     if verdict.idle:
         yield f"  never put to the test, so not proven: {', '.join(verdict.idle)}"
     reds = [scenario for scenario in verdict.scenarios if scenario.verdict != "pass"]

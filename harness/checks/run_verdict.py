@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -31,11 +31,15 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 class RunVerdict(Struct, frozen=True, kw_only=True):
-    """What all scenarios of a run say together. ``idle``: properties that a whole run never put to the test."""
+    """What all scenarios of a run say together. ``idle``: properties that a whole run never put to the test.
+
+    ``failures``: what failed without evidence of its own (a canary that survived, a stack that did not come up).
+    """
 
     verdict: Verdict
     scenarios: tuple[ScenarioVerdict, ...]
     idle: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
@@ -51,15 +55,19 @@ def rejudge(run: RunDirectory) -> RunVerdict:
     return summarise(run)
 
 
-def summarise(run: RunDirectory) -> RunVerdict:
+def summarise(run: RunDirectory, failures: Sequence[str] = ()) -> RunVerdict:
     """Put the written verdicts of a run together, and look at the log that no scenario covers."""
     record = read_json(run.run_file, RunRecord)
     target = load_target(Path(record.target_file))
     scenarios = [read_json(directory.verdict_file, ScenarioVerdict) for directory in run.scenarios()]
     scenarios += _outside_of_scenarios(run, target)
     idle = tuple(idle_everywhere(scenarios)) if record.whole else ()
-    verdict = worst([*(scenario.verdict for scenario in scenarios), *(("unknown",) if idle else ())])
-    return RunVerdict(verdict=verdict, scenarios=tuple(scenarios), idle=idle)
+    verdicts: list[Verdict] = [scenario.verdict for scenario in scenarios]
+    if idle:
+        verdicts.append("unknown")
+    if failures:
+        verdicts.append("fail")
+    return RunVerdict(verdict=worst(verdicts), scenarios=tuple(scenarios), idle=idle, failures=tuple(failures))
 
 
 def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[ScenarioVerdict]:

@@ -14,6 +14,7 @@ import os
 import random
 import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.environment.failures import EnvironmentFailed
@@ -26,18 +27,17 @@ _LOWEST, _HIGHEST = 10_240, 65_535
 class PortLease:
     """Any number of ports, held until it is closed here and in every process that inherited it."""
 
-    def __init__(self) -> None:
-        path = cache_folder() / "ports"
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        candidates = _candidates()
-        self._candidates = iter(random.SystemRandom().sample(candidates, len(candidates)))
+    def __init__(self, candidates: Sequence[int] | None = None) -> None:
+        self._file = os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT, 0o600)
+        choice = _outside_the_kernels_range() if candidates is None else candidates
+        self._candidates = iter(random.SystemRandom().sample(choice, len(choice)))
 
     def take(self) -> int:
         """One more port."""
         for port in self._candidates:
             if self._lock(port) and _is_free(port):
                 return port
-        raise EnvironmentFailed(f"no free port left between {_LOWEST} and {_HIGHEST} outside of {_EPHEMERAL}'s range")
+        raise EnvironmentFailed(f"no port is left ({_LOWEST} to {_HIGHEST} without the range in {_EPHEMERAL})")
 
     def fileno(self) -> int:
         """The descriptor to hand to a process that shall keep the lease alive."""
@@ -58,7 +58,7 @@ class PortLease:
         return True
 
 
-def _candidates() -> list[int]:
+def _outside_the_kernels_range() -> list[int]:
     low, high = (int(word) for word in _EPHEMERAL.read_text(encoding="ascii").split())
     return [port for port in range(_LOWEST, _HIGHEST + 1) if not low <= port <= high]
 

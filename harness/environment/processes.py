@@ -29,7 +29,7 @@ How = Literal["running", "stopped", "killed", "crashed"]
 
 
 class Start(msgspec.Struct):
-    """One life of a process: its output (relative to the run directory) and its end. ``crashed`` is what nobody ordered."""
+    """One life of a process: its output (a path within the run directory) and its end; nobody orders ``crashed``."""
 
     file: str
     pid: int

@@ -95,10 +95,10 @@ class ScenarioDirectory:
         return RunDirectory(self.root.parent.parent)
 
 
-def new_run_path(seed: int) -> Path:
+def new_run_path(suffix: object) -> Path:
     """Where a run goes if nobody says otherwise: a new folder in ``runs/`` of the working directory."""
     moment = wall_now()[:19].replace("-", "").replace(":", "")
-    return Path.cwd() / "runs" / f"{moment}Z-{seed}"
+    return Path.cwd() / "runs" / f"{moment}Z-{suffix}"
 
 
 def write_json(path: Path, value: Any) -> None:

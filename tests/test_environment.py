@@ -1,0 +1,234 @@
+"""The parts of the native environment that need no server to run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from harness.environment import keeper
+from harness.environment.failures import EnvironmentFailed, MissingServers
+from harness.environment.owner import Keeper
+from harness.environment.ports import PortLease
+from harness.environment.processes import ManagedProcess, ProcessRecord
+from harness.environment.servers import find_servers
+from harness.environment.waiting import Hopeless, NeverHappened, eventually
+from harness.target import PROJECT_ROOT
+
+
+def _as_script(source: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *arguments],
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _first_line(script: subprocess.Popen[str]) -> str:
+    assert script.stdout is not None
+    return script.stdout.readline().strip()
+
+
+def _gone(state: Path) -> bool:
+    return not state.exists() and not keeper.members(state)
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_wait_in_vain_says_what_how_long_the_last_seen_and_the_log() -> None:
+    with pytest.raises(NeverHappened, match=r"the moon to be full: not so after 0\.\d s .*last seen: 0; see /var/moon"):
+        eventually(lambda: 0, within_s=0.05, describe="the moon to be full", log=Path("/var/moon"))
+
+
+def test_a_probe_that_raises_means_not_yet() -> None:
+    answers = iter(["", "", "ready"])
+
+    def probe() -> str:
+        if answer := next(answers):
+            return answer
+        raise ConnectionError("refused")
+
+    assert eventually(probe, within_s=5, describe="readiness", every_s=0.001) == "ready"
+
+
+def test_a_hopeless_probe_ends_the_wait_at_once() -> None:
+    def probe() -> bool:
+        raise Hopeless("it is dead")
+
+    started = time.monotonic()
+    with pytest.raises(Hopeless, match="it is dead"):
+        eventually(probe, within_s=30, describe="a dead process to answer")
+    assert time.monotonic() - started < 1
+
+
+# --- ports -----------------------------------------------------------------------------------------------------------
+
+_TAKE_THREE = """
+import sys
+from harness.environment.ports import PortLease
+lease = PortLease([int(port) for port in sys.argv[1:]])
+print(lease.take(), lease.take(), lease.take(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_never_hold_the_same_port() -> None:
+    with closing(PortLease()) as scout:
+        candidates = [scout.take() for _ in range(6)]
+    scripts = [_as_script(_TAKE_THREE, *map(str, candidates)) for _ in range(2)]
+    taken = [int(port) for script in scripts for port in _first_line(script).split()]
+    for script in scripts:
+        script.communicate()
+    assert sorted(taken) == sorted(candidates)
+
+
+def test_a_lease_lasts_as_long_as_a_process_that_inherited_it() -> None:
+    with closing(PortLease()) as scout:
+        candidates = [scout.take()]
+    with closing(PortLease(candidates)) as lease:
+        lease.take()
+        heir = subprocess.Popen(["sleep", "60"], pass_fds=[lease.fileno()])
+    try:
+        with closing(PortLease(candidates)) as other, pytest.raises(EnvironmentFailed, match="no port is left"):
+            other.take()
+    finally:
+        heir.kill()
+        heir.wait()
+    with closing(PortLease(candidates)) as other:
+        assert other.take() == candidates[0]
+
+
+def test_leased_ports_lie_outside_the_range_the_kernel_connects_from() -> None:
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    with closing(PortLease()) as lease:
+        assert not any(low <= lease.take() <= high for _ in range(50))
+
+
+# --- servers ---------------------------------------------------------------------------------------------------------
+
+
+def test_everything_missing_is_named_at_once_with_the_command_that_mends_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("GAUNTLET_POSTGRES_BIN", "GAUNTLET_RABBITMQ_BIN", "GAUNTLET_TOXIPROXY"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    with pytest.raises(MissingServers) as failure:
+        find_servers()
+    said = str(failure.value)
+    assert "PostgreSQL 15 or newer was not found" in said
+    assert "apt-get install postgresql" in said
+    assert "RabbitMQ 3.10 or newer was not found" in said
+    assert "apt-get install rabbitmq-server" in said
+    assert "toxiproxy-server 2.12 or newer was not found" in said
+    assert "go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0" in said
+
+
+def test_a_broker_that_is_too_old_counts_as_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("sbin/rabbitmq-server", "plugins/rabbit-3.9.27/ebin/rabbit.app"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    monkeypatch.setenv("GAUNTLET_RABBITMQ_BIN", str(tmp_path / "sbin"))
+    with pytest.raises(MissingServers, match=r"RabbitMQ 3\.10 or newer is needed; .* is 3\.9\.27") as failure:
+        find_servers()
+    assert [one.name for one in failure.value.missing] == ["rabbitmq-server"]
+
+
+# --- processes and their keeper --------------------------------------------------------------------------------------
+
+_OWN_A_SLEEPER = """
+import os, subprocess, sys
+from harness.environment import keeper
+from harness.environment.owner import Keeper
+watch = Keeper()
+mark = {keeper.STACK: str(watch.state_dir), keeper.PROCESS: "sleeper", "PATH": os.environ["PATH"]}
+deaf = "trap '' TERM; setsid sleep 60 & setsid sleep 60"  # daemons of a parent that does not want to end
+subprocess.Popen(["sh", "-c", deaf], env=mark)
+print(watch.state_dir, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def watch() -> Iterator[Keeper]:
+    with closing(Keeper()) as keeper_of_this_test:
+        yield keeper_of_this_test
+
+
+def _process(watch: Keeper, folder: Path, script: str) -> ManagedProcess:
+    record = ProcessRecord(
+        name="thing",
+        argv=("sh", "-c", script),
+        environment={"PATH": os.environ["PATH"]},
+        cwd=folder,
+        ready="tcp://127.0.0.1:1",
+    )
+    return ManagedProcess(record, state_dir=watch.state_dir, run_dir=folder, log_dir=folder, journal=lambda: None)
+
+
+def test_an_owner_killed_with_9_leaves_no_process_and_no_state_folder() -> None:
+    owner = _as_script(_OWN_A_SLEEPER)
+    state = Path(_first_line(owner))
+    eventually(lambda: len(keeper.members(state)) == 3, within_s=5, describe="two daemons and their parent")
+    owner.kill()
+    owner.communicate()  # returns although the keeper lives on: it holds none of the owner's pipes
+    eventually(lambda: _gone(state), within_s=10, describe="everything of the owner to be gone")
+
+
+def test_the_keeper_does_not_listen_to_signals_meant_for_its_owner(watch: Keeper) -> None:
+    pid = next(pid for pid in keeper.tree([os.getpid()]) if b"keeper.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(pid, number)
+    assert watch.state_dir.exists()
+    watch.close()
+    assert not watch.state_dir.exists()
+
+
+def test_a_process_that_ignores_a_polite_request_is_killed(watch: Keeper, tmp_path: Path) -> None:
+    process = _process(watch, tmp_path, "trap '' TERM; echo deaf; while :; do sleep 60; done")
+    process.start()
+    eventually(lambda: "deaf" in process.log.read_text(), within_s=5, describe="the process to be deaf")
+    assert process.terminate(within_s=0.1) is False
+    assert process.starts[-1].how == "killed"
+    assert not keeper.members(watch.state_dir)
+
+
+def test_an_end_that_nobody_ordered_is_accounted_as_a_crash(watch: Keeper, tmp_path: Path) -> None:
+    process = _process(watch, tmp_path, "echo some last words; exit 3")
+    process.start()
+    with pytest.raises(EnvironmentFailed, match=r"(?s)exit code 3\).*\| some last words"):
+        process.await_ready()
+    assert [start.how for start in process.starts] == ["crashed"]
+
+
+def test_a_pause_reaches_descendants_in_sessions_of_their_own(watch: Keeper, tmp_path: Path) -> None:
+    process = _process(watch, tmp_path, "setsid sh -c 'while :; do echo; sleep 0.01; done'")
+    process.start()
+    eventually(lambda: process.log.stat().st_size > 3, within_s=5, describe="the descendant to write")
+    process.pause()
+    assert {keeper.state_of(pid) for pid in process.tree()} == {"T"}
+    process.resume()
+    size = process.log.stat().st_size
+    eventually(lambda: process.log.stat().st_size > size, within_s=5, describe="the descendant to write again")
+    process.kill()
+    assert not keeper.members(watch.state_dir)
+
+
+def test_another_stack_s_process_is_never_signalled(watch: Keeper, tmp_path: Path) -> None:
+    bystander = subprocess.Popen(["sleep", "60"], cwd=watch.state_dir)
+    try:
+        keeper.send(bystander.pid, signal.SIGKILL, watch.state_dir)
+        keeper.end_everything(watch.state_dir, grace_s=0)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()

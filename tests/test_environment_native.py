@@ -1,0 +1,342 @@
+"""The native environment with its real servers, around a target of one tiny service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pika
+import psycopg
+import pytest
+
+from harness.environment.capabilities import Killable, Pausable, Restartable
+from harness.environment.failures import EnvironmentFailed
+from harness.environment.native import boot, down, leftovers, sweep
+from harness.environment.stack import Stack, load_stack, stacks_of
+from harness.environment.waiting import eventually
+from harness.target import PROJECT_ROOT, Target, load_target
+
+_TARGET = """
+name = "tiny"
+edges = ["client→web", "web→database", "web→broker"]
+tokens = { alice = "user" }
+rows = {}
+[database]
+name = "tiny"
+roles = ["web"]
+schema = ["web.sql"]
+transient = []
+[broker]
+exchange = "events"
+work_queue = "work"
+dead_letter_queue = "dead"
+retry_queues = []
+max_attempts = 1
+[stages]
+initial = "new"
+open = ["new"]
+terminal = ["won"]
+[services.web]
+command = ["${python}", "web.py"]
+ready = "/ready"
+[services.web.environment]
+PORT = "${port}"
+DATABASE_URL = "postgresql://web:${password web}@${edge web→database}/${database}"
+BROKER_URL = "amqp://${broker_user}:${broker_password}@${edge web→broker}/${vhost}"
+ACCESS_TOKENS = '${tokens}'
+"""
+_SCHEMA = "CREATE ROLE web LOGIN; CREATE SCHEMA web AUTHORIZATION web;"
+_SERVICE = """
+import http.server, json, os
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(dict(os.environ)).encode())
+    def log_message(self, *_):
+        pass
+print('{"event": "started"}', flush=True)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Web).serve_forever()
+"""
+_OWNER = """
+import sys
+from pathlib import Path
+from harness.environment.native import boot
+from harness.target import load_target
+root = Path(sys.argv[1])
+with boot(load_target(root / "tiny.toml"), run_dir=root / sys.argv[2], name="main", source_root=root) as stack:
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    for name, text in (("tiny.toml", _TARGET), ("web.sql", _SCHEMA), ("web.py", _SERVICE)):
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def target(root: Path) -> Target:
+    return load_target(root / "tiny.toml")
+
+
+@pytest.fixture(scope="module")
+def stack(target: Target, root: Path) -> Iterator[Stack]:
+    with boot(target, run_dir=root / "shared", name="main", source_root=root) as booted:
+        yield booted
+
+
+def _environment_of(stack: Stack) -> dict[str, str]:
+    seen: dict[str, str] = httpx.get(stack.edge_url("client→web"), trust_env=False).json()
+    return seen
+
+
+def _owner(root: Path, run: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _OWNER, str(root), run],
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _nothing_is_left(run_dir: Path) -> bool:
+    """Looks wider than the code under test does: at every command line of the machine."""
+    folders = [str(stack.state_dir) for stack in stacks_of(run_dir)]
+    assert folders, f"no stack was ever written down in {run_dir}"
+    commands = [file.read_bytes().decode(errors="replace") for file in Path("/proc").glob("[0-9]*/cmdline")]
+    mentions = [command for command in commands for folder in folders if folder in command]
+    if mentions or leftovers(run_dir) or any(Path(folder).exists() for folder in folders):
+        raise AssertionError(f"still there: {mentions} {leftovers(run_dir)}")
+    return True
+
+
+# --- what is up ------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_reaches_its_database_and_its_broker_through_the_proxies(stack: Stack) -> None:
+    given = _environment_of(stack)
+    assert stack.edges["web→database"] in given["DATABASE_URL"]
+    with psycopg.connect(given["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT current_user, current_database()").fetchone() == ("web", "tiny")
+    assert stack.edges["web→broker"] in given["BROKER_URL"]
+    pika.BlockingConnection(pika.URLParameters(given["BROKER_URL"])).close()
+    listed = httpx.get(f"{stack.toxiproxy_url}/proxies", trust_env=False).json()
+    assert {name: proxy["listen"] for name, proxy in listed.items()} == {
+        stack.proxies[edge]: address for edge, address in stack.edges.items()
+    }
+
+
+def test_the_administrator_s_way_leads_past_the_proxies(stack: Stack) -> None:
+    assert stack.addresses["database"] in stack.database_url
+    with psycopg.connect(stack.database_url) as connection:
+        is_superuser = "SELECT usesuper FROM pg_user WHERE usename = current_user"
+        assert connection.execute(is_superuser).fetchone() == (True,)
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+    assert stack.addresses["broker"] in stack.broker_url
+
+
+def test_a_wrong_password_opens_neither_the_database_nor_the_broker(stack: Stack) -> None:
+    for role in ("web", "gauntlet_admin"):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(f"postgresql://{role}:wrong@{stack.addresses['database']}/tiny")
+    with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+        pika.BlockingConnection(pika.URLParameters(f"amqp://guest:guest@{stack.addresses['broker']}/gauntlet"))
+
+
+def test_nothing_listens_to_the_outside(stack: Stack) -> None:
+    ours = {int(address.rpartition(":")[2]) for address in (*stack.addresses.values(), *stack.edges.values())}
+    listening = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            host, port = local.split(":")
+            if state == "0A" and int(port, 16) in ours:
+                assert host == "0100007F", f"port {int(port, 16)} listens on {host}"
+                listening.add(int(port, 16))
+    assert listening == ours
+
+
+def test_every_process_offers_what_faults_ask_for(stack: Stack) -> None:
+    assert set(stack.processes) == {"postgres", "rabbitmq", "epmd", "toxiproxy", "web"}
+    for process in stack.processes.values():
+        assert isinstance(process, Killable)
+        assert isinstance(process, Pausable)
+        assert isinstance(process, Restartable)
+
+
+def test_the_file_that_holds_the_credentials_is_private(stack: Stack) -> None:
+    assert stat.S_IMODE(stack.file.stat().st_mode) == 0o600
+    assert load_stack(stack.file) == stack
+
+
+# --- what can be done to it ------------------------------------------------------------------------------------------
+
+
+def test_each_start_has_its_own_file_and_the_account_says_how_it_ended(stack: Stack) -> None:
+    web = stack.processes["web"]
+    before = len(web.starts)
+    web.kill()
+    web.start()
+    web.await_ready()
+    os.kill(web.starts[-1].pid, signal.SIGKILL)
+    eventually(lambda: not web.alive, within_s=5, describe="the service to be gone")
+    web.restart()
+    written = load_stack(stack.file).records["web"].starts[before - 1 :]
+    assert [start.how for start in written] == ["killed", "crashed", "running"]
+    assert all((stack.run_dir / start.file).read_text() == '{"event": "started"}\n' for start in written)
+    assert len({start.file for start in written}) == 3
+
+
+def test_another_command_can_end_and_start_a_process(stack: Stack) -> None:
+    elsewhere = load_stack(stack.file)
+    elsewhere.processes["web"].kill()
+    assert not stack.processes["web"].alive
+    elsewhere.processes["web"].restart()
+    assert _environment_of(stack)["PORT"]
+    elsewhere.processes["web"].kill()
+    stack.processes["web"].restart()
+
+
+def test_a_paused_database_answers_no_session_until_it_is_resumed(stack: Stack) -> None:
+    answered = threading.Event()
+
+    def ask(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        connection.execute("SELECT 1")
+        answered.set()
+
+    with psycopg.connect(stack.database_url) as connection:
+        stack.database.pause()
+        question = threading.Thread(target=ask, args=[connection])
+        question.start()
+        assert not answered.wait(0.3)
+        stack.database.resume()
+        assert answered.wait(5)
+        question.join()
+
+
+def test_a_killed_database_comes_back_with_what_was_committed(stack: Stack) -> None:
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("CREATE TABLE web.kept AS SELECT 42 AS answer")
+    stack.database.kill()
+    stack.database.start()
+    stack.database.await_ready()
+    with psycopg.connect(stack.database_url) as connection:
+        assert connection.execute("SELECT answer FROM web.kept").fetchone() == (42,)
+
+
+def test_the_firehose_copies_what_is_published_and_hides_no_unroutable_message(stack: Stack) -> None:
+    with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("tap", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind("tap", "amq.rabbitmq.trace", "publish.#")
+        channel.queue_declare("work", durable=True, arguments={"x-queue-type": "quorum"})
+        properties = pika.BasicProperties(message_id="m-1", headers={"attempt": 1})
+        channel.basic_publish("", "work", b"routed", properties, mandatory=True)
+        with pytest.raises(pika.exceptions.UnroutableError):
+            channel.basic_publish("amq.topic", "nowhere", b"lost", properties, mandatory=True)
+        copies = [next(channel.consume("tap", auto_ack=True, inactivity_timeout=5)) for _ in range(2)]
+        routed = {body: copy.headers["routed_queues"] for _, copy, body in copies}
+        assert routed == {b"routed": ["work"], b"lost": []}
+        assert {copy.headers["properties"]["message_id"] for _, copy, _ in copies} == {"m-1"}
+
+
+def test_a_killed_broker_comes_back_with_its_messages_and_its_firehose(stack: Stack) -> None:
+    def exchange_with(body: bytes) -> list[bytes]:
+        with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for queue in ("kept", "copies"):
+                channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+            channel.queue_bind("copies", "amq.rabbitmq.trace", "publish.#")
+            channel.basic_publish("", "kept", body, mandatory=True)
+            return [found for _, _, found in (channel.basic_get("copies", auto_ack=True) for _ in range(2)) if found]
+
+    exchange_with(b"before")
+    stack.broker.kill()
+    stack.broker.start()
+    stack.broker.await_ready()
+    assert b"after" in exchange_with(b"after")
+    with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
+        bodies = [connection.channel().basic_get("kept", auto_ack=True)[2] for _ in range(2)]
+    assert bodies == [b"before", b"after"]
+
+
+# --- how it ends -----------------------------------------------------------------------------------------------------
+
+
+def test_owners_that_are_killed_interrupted_or_cut_short_leave_nothing(root: Path) -> None:
+    """Four owners at once, so that this is also about stacks beside each other: none may hurt another."""
+    killed, interrupted, clean, early = (_owner(root, run) for run in ("killed", "interrupted", "clean", "early"))
+    eventually(lambda: leftovers(root / "early"), within_s=20, describe="a stack that is only half up")
+    early.send_signal(signal.SIGINT)
+    _, said = early.communicate(timeout=20)
+    assert "KeyboardInterrupt" in said
+    eventually(
+        lambda: _nothing_is_left(root / "early"), within_s=1, describe="nothing of a half started stack to be left"
+    )
+
+    for owner in (killed, interrupted, clean):
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "up\n", owner.communicate()
+    ports = [address for run in ("killed", "interrupted", "clean") for address in _addresses(root / run)]
+    assert len(set(ports)) == len(ports)
+
+    killed.kill()
+    killed.communicate(timeout=20)
+    interrupted.send_signal(signal.SIGINT)
+    interrupted.communicate(timeout=20)
+    eventually(lambda: _nothing_is_left(root / "interrupted"), within_s=1, describe="nothing to be left after Ctrl-C")
+    eventually(lambda: _nothing_is_left(root / "killed"), within_s=10, describe="nothing to be left after kill -9")
+
+    assert {*leftovers(root / "clean").values()} >= {"main/postgres", "main/rabbitmq", "main/toxiproxy", "main/web"}
+    clean.communicate(timeout=20)
+    assert clean.returncode == 0
+    assert _nothing_is_left(root / "clean")
+    (ended,) = stacks_of(root / "clean")
+    assert ended.ended
+    assert [start.how for start in ended.records["web"].starts] == ["stopped"]
+
+
+def _addresses(run_dir: Path) -> list[str]:
+    (stack,) = stacks_of(run_dir)
+    return [*stack.addresses.values(), *stack.edges.values()]
+
+
+def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(target: Target, root: Path) -> None:
+    run_dir = root / "kept"
+    script = _OWNER.replace("import boot", "import up").replace("with boot(", "up(").replace(") as stack:\n", ")\n")
+    script = script.split("    print")[0]
+    subprocess.run([sys.executable, "-c", script, str(root), "kept"], cwd=PROJECT_ROOT, check=True, timeout=60)
+    (stack,) = stacks_of(run_dir)
+    assert _environment_of(stack)["PORT"]
+    stack.processes["web"].restart()
+    assert down(run_dir) == [stack.file]
+    assert _nothing_is_left(run_dir)
+    assert down(run_dir) == []
+    assert sweep(run_dir) == []
+
+
+def test_a_service_that_cannot_start_fails_the_boot_with_its_last_words_and_leaves_nothing(
+    root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.toml").write_text(_TARGET, encoding="utf-8")
+    (tmp_path / "web.sql").write_text(_SCHEMA, encoding="utf-8")
+    (tmp_path / "web.py").write_text("raise SystemExit('no settings, no service')", encoding="utf-8")
+    failing = boot(load_target(tmp_path / "tiny.toml"), run_dir=tmp_path / "run", name="main", source_root=tmp_path)
+    with pytest.raises(EnvironmentFailed, match=r"(?s)web ended \(exit code 1\).*no settings, no service"), failing:
+        pytest.fail("it came up")
+    assert _nothing_is_left(tmp_path / "run")
