@@ -27,7 +27,7 @@ $(VENV)/.made: requirements.lock pyproject.toml
 	@echo "making $(VENV) from requirements.lock (about a minute) …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lock: $(VENV)/.made  ## compile requirements.lock anew from pyproject.toml

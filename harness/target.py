@@ -36,6 +36,7 @@ class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     exchange: str
     work_queue: str
+    bindings: tuple[str, ...]
     dead_letter_queue: str
     retry_queues: tuple[str, ...]
     max_attempts: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaos.faults.network import cut, slow
+from harness.clients.together import together
 from harness.environment.toxiproxy import proxy_name
 from scenarios.world import World
 
@@ -35,3 +36,23 @@ def test_an_edge_is_slow_while_patches_go_on(world: World, edge: str) -> None:
     assert {move.outcome for move in (*during, *after)} == {"ok"}
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
+
+
+@pytest.mark.parametrize("edge", ["crm→broker", "pipeline→broker"], ids=proxy_name)
+def test_a_broker_edge_is_cut_with_publishes_in_flight(world: World, edge: str) -> None:
+    """Written to the socket is not confirmed: what was on its way when the edge broke has to be sent again."""
+    known = world.new_leads(LEADS)
+    world.move_all(known, "contacted")
+    world.settled()
+    with slow(world.site, edge, delay_ms=300) as delay:
+        if edge.startswith("crm"):
+            answers = together([world.crm.create_lead for _ in range(LEADS)])
+        else:
+            answers = world.move_all(known, "qualified")
+        in_flight = world.database.unsent_events()
+        delay.add(in_flight, f"{in_flight} events were unconfirmed")
+        with cut(world.site, edge):
+            world.until_unready(edge.partition("→")[0])
+    assert {answer.outcome for answer in answers} == {"ok"}
+    world.settled()
+    assert world.database.unsent_events() == 0

@@ -57,6 +57,7 @@ class World:
         self.site = FaultSite(
             proxy=FaultProxy(stack.toxiproxy_url),
             database=self.database,
+            broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
             log=self._log.read_on,

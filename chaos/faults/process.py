@@ -1,4 +1,4 @@
-"""Faults in a process: SIGKILL, and the restart that undoes it."""
+"""Faults in a process: SIGKILL and the restart that undoes it; SIGSTOP of the whole tree and SIGCONT."""
 
 from __future__ import annotations
 
@@ -18,4 +18,12 @@ def killed(site: FaultSite, service: str) -> Iterator[Attestation]:
         process.await_ready()
 
     with injected(site, "SIGKILL", service, effect=process.kill, undo=start_again) as attestation:
+        yield attestation
+
+
+@contextmanager
+def paused(site: FaultSite, service: str) -> Iterator[Attestation]:
+    """Freeze a service, with its connections open, for the duration of the block. The block attests what it hit."""
+    process = site.service(service)
+    with injected(site, "SIGSTOP", service, effect=process.pause, undo=process.resume) as attestation:
         yield attestation

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from chaos.proxy.toxiproxy import FaultProxy
+from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.contract.log_lines import Line
-from harness.environment.capabilities import Killable
+from harness.environment.capabilities import FaultableProcess
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
 from harness.evidence.records import Fault
@@ -21,8 +22,9 @@ class FaultSite:
 
     proxy: FaultProxy
     database: Database
+    broker: Broker
     recording: Recording
-    service: Callable[[str], Killable]
+    service: Callable[[str], FaultableProcess]
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
 

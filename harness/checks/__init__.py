@@ -6,6 +6,7 @@ from harness.checks import (
     acknowledged_never_lost,
     commit_iff_event,
     dead_letter_accounting,
+    errors_explained,
     evidence_sufficient,
     log_contract,
     message_conservation,
@@ -26,5 +27,6 @@ ALL: tuple[Property, ...] = (
     dead_letter_accounting.PROPERTY,
     trace_complete.PROPERTY,
     log_contract.PROPERTY,
+    errors_explained.PROPERTY,
     evidence_sufficient.PROPERTY,
 )

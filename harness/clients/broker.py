@@ -76,6 +76,20 @@ class Broker:
             for queue in (*self._target.broker.queues, TAP):
                 channel.queue_purge(queue)
 
+    def unbind_work_queue(self) -> None:
+        """Let no event reach the work queue."""
+        broker = self._target.broker
+        with self._channel() as channel:
+            for binding in broker.bindings:
+                channel.queue_unbind(broker.work_queue, broker.exchange, binding)
+
+    def bind_work_queue(self) -> None:
+        """Let events reach the work queue again."""
+        broker = self._target.broker
+        with self._channel() as channel:
+            for binding in broker.bindings:
+                channel.queue_bind(broker.work_queue, broker.exchange, binding)
+
     def publish_again(self, message: TapMessage) -> None:
         """Deliver an event a second time, as a broker may: the very same message, to the very same exchange."""
         properties = pika.BasicProperties(

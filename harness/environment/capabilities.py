@@ -46,3 +46,7 @@ class Restartable(Protocol):
 
     def restart(self) -> None:
         """End it properly if it runs, start it, wait until it is ready."""
+
+
+class FaultableProcess(Killable, Pausable, Restartable, Protocol):
+    """A process of ours, to which everything can be done."""
