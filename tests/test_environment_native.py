@@ -15,6 +15,7 @@ import httpx
 import pika
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from harness.environment.capabilities import Killable, Pausable, Restartable
 from harness.environment.failures import EnvironmentFailed
@@ -23,35 +24,7 @@ from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.environment.waiting import eventually
 from harness.target import PROJECT_ROOT, Target, load_target
 
-_TARGET = """
-name = "tiny"
-edges = ["client→web", "web→database", "web→broker"]
-tokens = { alice = "user" }
-rows = {}
-[database]
-name = "tiny"
-roles = ["web"]
-schema = ["web.sql"]
-transient = []
-[broker]
-exchange = "events"
-work_queue = "work"
-dead_letter_queue = "dead"
-retry_queues = []
-max_attempts = 1
-[stages]
-initial = "new"
-open = ["new"]
-terminal = ["won"]
-[services.web]
-command = ["${python}", "web.py"]
-ready = "/ready"
-[services.web.environment]
-PORT = "${port}"
-DATABASE_URL = "postgresql://web:${password web}@${edge web→database}/${database}"
-BROKER_URL = "amqp://${broker_user}:${broker_password}@${edge web→broker}/${vhost}"
-ACCESS_TOKENS = '${tokens}'
-"""
+_LOOPBACK = ("0100007F", "00000000000000000000000001000000")  # as the kernel writes 127.0.0.1 and ::1
 _SCHEMA = "CREATE ROLE web LOGIN; CREATE SCHEMA web AUTHORIZATION web;"
 _SERVICE = """
 import http.server, json, os
@@ -69,30 +42,52 @@ _OWNER = """
 import sys
 from pathlib import Path
 from harness.environment.native import boot
-from harness.target import load_target
+from tests.test_environment_native import tiny_target
 root = Path(sys.argv[1])
-with boot(load_target(root / "tiny.toml"), run_dir=root / sys.argv[2], name="main", source_root=root) as stack:
+with boot(tiny_target(), run_dir=root / sys.argv[2], name="main", source_root=root) as stack:
     print("up", flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    for name, text in (("tiny.toml", _TARGET), ("web.sql", _SCHEMA), ("web.py", _SERVICE)):
-        (folder / name).write_text(text, encoding="utf-8")
+def tiny_target() -> Target:
+    """The reference target with one service in place of all of its own."""
+    reference = load_target()
+    web = replace(
+        reference.services["crm"],
+        command=("${python}", "web.py"),
+        ready="/ready",
+        environment={
+            "PORT": "${port}",
+            "DATABASE_URL": "postgresql://web:${password web}@${edge web→database}/${database}",
+            "BROKER_URL": "amqp://${broker_user}:${broker_password}@${edge web→broker}/${vhost}",
+            "ACCESS_TOKENS": "${tokens}",
+        },
+    )
+    return replace(
+        reference,
+        name="tiny",
+        edges=("client→web", "web→database", "web→broker"),
+        database=replace(reference.database, name="tiny", roles=("web",), schema=("web.sql",), transient=()),
+        services={"web": web},
+    )
+
+
+def _source(folder: Path, *, service: str = _SERVICE) -> Path:
+    """The source tree of the tiny target."""
+    (folder / "web.sql").write_text(_SCHEMA, encoding="utf-8")
+    (folder / "web.py").write_text(service, encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def target(root: Path) -> Target:
-    return load_target(root / "tiny.toml")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _source(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
-def stack(target: Target, root: Path) -> Iterator[Stack]:
-    with boot(target, run_dir=root / "shared", name="main", source_root=root) as booted:
+def stack(root: Path) -> Iterator[Stack]:
+    with boot(tiny_target(), run_dir=root / "shared", name="main", source_root=root) as booted:
         yield booted
 
 
@@ -164,7 +159,7 @@ def test_nothing_listens_to_the_outside(stack: Stack) -> None:
             local, state = line.split()[1], line.split()[3]
             host, port = local.split(":")
             if state == "0A" and int(port, 16) in ours:
-                assert host == "0100007F", f"port {int(port, 16)} listens on {host}"
+                assert host in _LOOPBACK, f"port {int(port, 16)} listens on {host}"
                 listening.add(int(port, 16))
     assert listening == ours
 
@@ -255,7 +250,8 @@ def test_the_firehose_copies_what_is_published_and_hides_no_unroutable_message(s
 
 
 def test_a_killed_broker_comes_back_with_its_messages_and_its_firehose(stack: Stack) -> None:
-    def exchange_with(body: bytes) -> list[bytes]:
+    def tapped(body: bytes) -> bool:
+        """Publish into one queue and say whether the tap saw it."""
         with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
@@ -263,16 +259,20 @@ def test_a_killed_broker_comes_back_with_its_messages_and_its_firehose(stack: St
                 channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
             channel.queue_bind("copies", "amq.rabbitmq.trace", "publish.#")
             channel.basic_publish("", "kept", body, mandatory=True)
-            return [found for _, _, found in (channel.basic_get("copies", auto_ack=True) for _ in range(2)) if found]
+            _, _, copy = next(channel.consume("copies", auto_ack=True, inactivity_timeout=1))
+            return bool(copy == body)
 
-    exchange_with(b"before")
+    assert tapped(b"before")
+    # The broker itself forgets a quorum queue that it declared within the last three seconds before a kill -9.
+    (registry,) = stack.state_dir.glob("rabbitmq/data/gauntlet@localhost/quorum/*/names.dets")
+    eventually(lambda: b"copies" in registry.read_bytes(), within_s=10, describe="the queue to be on disk")
     stack.broker.kill()
     stack.broker.start()
     stack.broker.await_ready()
-    assert b"after" in exchange_with(b"after")
+    # A copy that is made before the tap's queue has elected its leader is lost, so more than one may be needed.
+    eventually(lambda: tapped(b"after"), within_s=10, describe="the firehose to copy again")
     with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
-        bodies = [connection.channel().basic_get("kept", auto_ack=True)[2] for _ in range(2)]
-    assert bodies == [b"before", b"after"]
+        assert connection.channel().basic_get("kept", auto_ack=True)[2] == b"before"
 
 
 # --- how it ends -----------------------------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def _addresses(run_dir: Path) -> list[str]:
     return [*stack.addresses.values(), *stack.edges.values()]
 
 
-def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(target: Target, root: Path) -> None:
+def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(root: Path) -> None:
     run_dir = root / "kept"
     script = _OWNER.replace("import boot", "import up").replace("with boot(", "up(").replace(") as stack:\n", ")\n")
     script = script.split("    print")[0]
@@ -330,13 +330,9 @@ def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(target:
     assert sweep(run_dir) == []
 
 
-def test_a_service_that_cannot_start_fails_the_boot_with_its_last_words_and_leaves_nothing(
-    root: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "tiny.toml").write_text(_TARGET, encoding="utf-8")
-    (tmp_path / "web.sql").write_text(_SCHEMA, encoding="utf-8")
-    (tmp_path / "web.py").write_text("raise SystemExit('no settings, no service')", encoding="utf-8")
-    failing = boot(load_target(tmp_path / "tiny.toml"), run_dir=tmp_path / "run", name="main", source_root=tmp_path)
+def test_a_service_that_cannot_start_fails_the_boot_with_its_last_words_and_leaves_nothing(tmp_path: Path) -> None:
+    source = _source(tmp_path, service="raise SystemExit('no settings, no service')")
+    failing = boot(tiny_target(), run_dir=tmp_path / "run", name="main", source_root=source)
     with pytest.raises(EnvironmentFailed, match=r"(?s)web ended \(exit code 1\).*no settings, no service"), failing:
         pytest.fail("it came up")
     assert _nothing_is_left(tmp_path / "run")

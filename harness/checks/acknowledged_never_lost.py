@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.evidence.evidence import Evidence
-from harness.evidence.records import Operation
+from harness.evidence.records import HistoryRow, Operation
 
 NAME = "acknowledged_never_lost"
 CHANGES = ("create_lead", "create_deal", "move_stage")
@@ -16,7 +16,9 @@ def check(evidence: Evidence) -> Result:
     acknowledged = [op for op in evidence.operations if op.outcome == "ok" and op.action in CHANGES]
     leads = {lead.id: lead for lead in evidence.rows.leads}
     deals = {deal.id: deal for deal in evidence.rows.deals}
-    history = {(row.entity_type, row.entity_id, row.version): row for row in evidence.rows.history}
+    history: dict[tuple[str, str, object], HistoryRow] = {
+        (row.entity_type, row.entity_id, row.version): row for row in evidence.rows.history
+    }
 
     def problems(operation: Operation) -> Iterator[str]:
         told = operation.answer
@@ -31,9 +33,9 @@ def check(evidence: Evidence) -> Result:
             if deal is None or deal.lead_id != operation.arguments.get("lead_id"):
                 yield f"deal {told.get('id')} was acknowledged with {operation.http_status} but is not there"
         elif told.get("changed"):
-            row = history.get((str(operation.entity_type), str(operation.entity_id), int(told.get("version", -1))))
+            version = told.get("version")
+            row = history.get((str(operation.entity_type), str(operation.entity_id), version))
             if row is None:
-                version = told.get("version")
                 yield f"the move to {told.get('stage')} was acknowledged as version {version}; history lacks it"
             elif (row.to_stage, row.correlation_id) != (operation.arguments.get("stage"), operation.correlation_id):
                 yield (

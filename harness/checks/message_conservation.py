@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import DeadLetterDiscarded
@@ -45,12 +46,35 @@ def check(evidence: Evidence) -> Result:
                 correlation_id=correlation_id,
             )
         )
+    findings += _copies_without_papers(evidence)
     return answer(NAME, seen=len(made), floor=len(evidence.scenario.planted), findings=findings)
+
+
+def _copies_without_papers(evidence: Evidence) -> Iterator[Finding]:
+    """A copy into one of the queues (a retry, a dead letter, a replay) carries the ids of what it is a copy of."""
+    made = {row.event_id: (row.correlation_id, row.causation_id) for row in evidence.rows.outbox}
+    made |= {p.message_id: (p.correlation_id, None) for p in evidence.scenario.planted}
+    for copy in evidence.tap:
+        if copy.what != "published" or copy.exchange or copy.routing_key not in evidence.target.broker.queues:
+            continue
+        papers = (copy.correlation_id, copy.headers.get("causation_id"))
+        born = made.get(str(copy.message_id))
+        if papers != born:
+            says = (
+                f"a copy into {copy.routing_key} has message id {copy.message_id}, correlation and causation {papers}"
+            )
+            yield Finding(
+                property=NAME,
+                says=f"{says}; {f'made with {born}' if born else 'nobody made that'}",
+                service="automation",
+                edge="automation→broker",
+                correlation_id=copy.correlation_id,
+            )
 
 
 PROPERTY = Property(
     NAME,
     "every event id ends in exactly one place: processed, dead-lettered or queued; nothing unexpected",
-    ("rows.outbox", "rows.processed", "resting", "scenario.planted", "lines"),
+    ("rows.outbox", "rows.processed", "resting", "tap", "scenario.planted", "lines"),
     check,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from harness.checks.verdict import Finding, Property, Result, answer
+from harness.contract.log_lines import DeadLetterDiscarded
 from harness.evidence.evidence import Evidence
 
 NAME = "one_deal_per_lead"
@@ -23,7 +24,7 @@ def check(evidence: Evidence) -> Result:
     triggers = _triggering_changes(evidence)
     findings = []
     for lead_id in sorted({*deals, *promised, *triggers}):
-        count = len(deals[lead_id])
+        count = len(deals.get(lead_id, ()))
         if count > 1:
             findings.append(_finding(lead_id, None, f"{count} deals for one lead: {', '.join(deals[lead_id])}"))
         elif promised[lead_id] > 1:
@@ -46,6 +47,7 @@ def _triggering_changes(evidence: Evidence) -> dict[str, str]:
         if rule.enabled and rule.action == "create_deal" and rule.event_type == "lead.stage.changed"
     }
     given_up = {message.correlation_id for message in evidence.resting}
+    given_up |= {line.correlation_id for line in evidence.lines if isinstance(line, DeadLetterDiscarded)}
     return {
         row.entity_id: row.correlation_id
         for row in evidence.rows.history
@@ -63,6 +65,6 @@ def _finding(lead_id: str, correlation_id: str | None, says: str) -> Finding:
 PROPERTY = Property(
     NAME,
     "at most one deal a lead; exactly one where the rule's trigger was committed",
-    ("rows.deals", "rows.history", "rows.rules", "resting", "operations"),
+    ("rows.deals", "rows.history", "rows.rules", "resting", "lines", "operations"),
     check,
 )

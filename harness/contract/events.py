@@ -34,5 +34,5 @@ def decode_event(body: bytes) -> Event:
     """A message body. Raises ContractViolation."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise ContractViolation(str(error)) from None

@@ -287,7 +287,7 @@ def decode_line(raw: bytes) -> Line:
     """One line of log, without its newline. Raises ContractViolation."""
     try:
         line = _decoder.decode(raw)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise ContractViolation(str(error)) from None
     _check_shape(line)
     return line

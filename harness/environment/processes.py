@@ -25,11 +25,14 @@ from harness.environment.waiting import NeverHappened, eventually
 READY_WITHIN_S = 30.0
 _GONE_WITHIN_S = 5.0
 
-How = Literal["running", "stopped", "killed", "crashed"]
+How = Literal["running", "stopped", "forced", "killed", "crashed"]
 
 
 class Start(msgspec.Struct):
-    """One life of a process: its output (a path within the run directory) and its end; nobody orders ``crashed``."""
+    """One life of a process: its output (a path within the run directory) and its end.
+
+    ``killed`` is on purpose; ``forced`` was asked to end and did not; nobody orders ``crashed``.
+    """
 
     file: str
     pid: int
@@ -144,7 +147,7 @@ class ManagedProcess:
             eventually(lambda: not self.alive, within_s=within_s, describe=f"{self.name} to end")
             how: How = "stopped"
         except NeverHappened:
-            how = "killed"
+            how = "forced"
         self._force()
         self._ended(how)
         return how == "stopped"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.log_lines import ContractViolation, Line, ServiceStopped, decode_line
+from harness.contract.log_lines import ContractViolation, Count, Line, ServiceStopped, decode_line
 from harness.evidence.records import ProcessStart
 
 BEGINNING, END = "", "~"
@@ -88,22 +88,24 @@ class _Reader:
         self.positions.append((line.seq, line.ts, number))
         self.lines.append(line)
 
-    def report(self, number: int, raw: bytes, problem: str) -> None:
+    def report(self, number: int, raw: bytes, problem: str, ts: str = BEGINNING) -> None:
         excerpt = raw[:300].decode("utf-8", "backslashreplace")
-        self.broken.append(BrokenLine(self.file, number, self.last_ts, problem, excerpt))
+        self.broken.append(BrokenLine(self.file, number, ts or self.last_ts, problem, excerpt))
 
     def _read_broken(self, number: int, raw: bytes, problem: str) -> None:
-        """A broken line still holds its place in ``seq`` where that much of it can be read."""
-        self.report(number, raw, problem)
+        """A broken line still holds its place in ``seq`` and in time where that much of it can be read."""
         try:
             place = msgspec.json.decode(raw, type=_Place)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+            self.report(number, raw, problem)
             return
-        self.positions.append((place.seq, place.ts or self.last_ts, number))
+        ts = max(self.last_ts, place.ts) if place.ts[:1].isdigit() else self.last_ts
+        self.report(number, raw, problem, ts)
+        self.positions.append((place.seq, ts, number))
 
 
 class _Place(msgspec.Struct):
-    seq: int
+    seq: Count
     ts: str = ""
 
 
@@ -141,7 +143,8 @@ def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
 
 def _early_end(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
     """A process that was asked to stop says ``service.stopped`` last; without it, the end of its log is missing."""
-    ended = bool(reader.lines) and isinstance(reader.lines[-1], ServiceStopped)
+    last = max(reader.lines, key=lambda line: line.seq, default=None)
+    ended = isinstance(last, ServiceStopped)
     if start.how == "stopped" and not ended:
         first = max((seq for seq, _, _ in reader.positions), default=-1) + 1
         yield LostLines(start.service, reader.instance, start.file, first, None, reader.last_ts, END)

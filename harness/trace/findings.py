@@ -47,11 +47,13 @@ def judge_flow(flow: Flow, around: Surroundings, lost: Sequence[LostLines]) -> F
 def _may_hide(hole: LostLines, obligation: Obligation) -> bool:
     """Could the line that this obligation misses be one of those that were lost?
 
-    What must follow can only be lost after the line that demands it, what must have gone before only before it.
+    What must follow can only be lost after the line that demands it, what must have gone before only before it;
+    but what another service has to write may come before it, as a message is received before its confirm is logged.
     A line too many (``excess``) is there: no lost line explains it away.
     """
     if obligation.state == "open":
-        return hole.service == obligation.by and hole.until >= obligation.line.ts
+        follows = hole.until >= obligation.line.ts or obligation.by != obligation.line.service
+        return hole.service == obligation.by and follows
     if obligation.state == "orphan":
         return hole.since <= obligation.line.ts
     return False

@@ -18,7 +18,8 @@ _WORTH_SHOWING = (
 def line_text(line: InBand) -> str:
     """``08:12:03.123456  pipeline    event.stored  pending  lead.stage.changed``"""
     fields = as_fields(line)
-    details = " ".join(str(fields[name]) for name in _WORTH_SHOWING if fields.get(name) not in (None, False))
+    shown = (fields.get(name) for name in _WORTH_SHOWING)
+    details = " ".join(str(value) for value in shown if value is not None and value is not False)
     return f"{line.ts[11:26]}  {line.service:<10}  {kind_of(line)}  {line.status}  {details}".rstrip()
 
 

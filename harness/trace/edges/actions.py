@@ -36,7 +36,7 @@ def received_evaluated(flow: Flow, around: Surroundings) -> Iterator[Obligation]
         if line.status != "acked" or line.delivery_id in duplicates or line.event_id is None:
             continue
         for rule_id in sorted(around.rules_by_event_type.get(types.get(line.event_id, ""), ())):
-            state: State = "closed" if (line.event_id, rule_id) in evaluated else "open"
+            state: State = "closed" if (line.event_id, rule_id) in evaluated else "orphan"
             yield Obligation(EVALUATED, line, state, f"rule.evaluated of {rule_id}", line.service)
 
 
@@ -45,8 +45,8 @@ def matched_acted(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     ended = [line for line in flow.of(ActionCompleted) if line.status != "failed"]
     done = {(line.event_id, line.rule_id) for line in ended}
     successes = Counter((line.event_id, line.rule_id) for line in ended if line.status == "succeeded")
-    given_up = {line.event_id for line in flow.of(EventDeadLettered)}
-    given_up -= {line.event_id for line in flow.of(DeadLetterReplayed)}
+    deaths = Counter(line.event_id for line in flow.of(EventDeadLettered))
+    given_up = deaths - Counter(line.event_id for line in flow.of(DeadLetterReplayed))
     first_matches = {
         (line.event_id, line.rule_id): line for line in reversed(flow.of(RuleEvaluated)) if line.status == "matched"
     }

@@ -68,7 +68,7 @@ def handled_once(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
         if line.status == "acked" and line.delivery_id not in duplicates:
             if line.event_id in handled:
                 missing = "event.deduplicated: another delivery of this event was handled already"
-                yield Obligation(HANDLED, line, "excess", missing, line.service)
+                yield Obligation(HANDLED, line, "orphan", missing, line.service)
             handled.add(line.event_id)
 
 
@@ -105,7 +105,7 @@ def dead_lettered_alert(flow: Flow, _around: Surroundings) -> Iterator[Obligatio
     for line in flow.of(EventSettled):
         if line.status == "dead_lettered":
             alerts[line.event_id] -= 1
-            state: State = "closed" if alerts[line.event_id] >= 0 else "open"
+            state: State = "closed" if alerts[line.event_id] >= 0 else "orphan"
             yield Obligation("dead-lettered → alert", line, state, "event.dead_lettered", line.service)
 
 

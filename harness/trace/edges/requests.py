@@ -45,7 +45,7 @@ def request_changed(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     for line in flow.of(HttpRequestCompleted):
         count = changes[line.span_id]
         if line.http_status == 201:
-            yield Obligation(CHANGE, line, "closed" if count else "open", "change.committed", line.service)
+            yield Obligation(CHANGE, line, "closed" if count else "orphan", "change.committed", line.service)
         elif 400 <= line.http_status < 500 and count:
             yield Obligation(CHANGE, line, "excess", "no change.committed: it was refused", line.service)
 
