@@ -1,0 +1,132 @@
+"""The door for people, as people use it: what it says, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.environment.native import leftovers
+from harness.environment.waiting import eventually
+from harness.target import PROJECT_ROOT
+
+GAUNTLET = str(Path(sys.executable).parent / "gauntlet")
+
+
+def _gauntlet(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [GAUNTLET, *words],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+
+
+def test_a_missing_server_is_named_with_its_remedy_before_anything_runs(tmp_path: Path) -> None:
+    done = _gauntlet("gate", cwd=tmp_path, GAUNTLET_RABBITMQ_BIN="/nowhere", GAUNTLET_POSTGRES_BIN="/nowhere")
+    assert done.returncode == 4
+    assert "RabbitMQ" in done.stderr
+    assert "apt-get install rabbitmq-server" in done.stderr
+    assert "apt-get install postgresql" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["gate", "--target", "nowhere.toml"], "nowhere.toml"),
+        (["check", "no-such-run"], "no-such-run"),
+        (["check"], "no run in"),
+        (["frobnicate"], "frobnicate"),
+        (["gate", "-k", "no_scenario_has_this_name", "-n", "1"], "deselected"),
+    ],
+)
+def test_wrong_usage_says_what_was_wrong_and_exits_3(words: list[str], says: str, tmp_path: Path) -> None:
+    done = _gauntlet(*words, cwd=tmp_path)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert says in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def green_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one real scenario."""
+    folder = tmp_path_factory.mktemp("green")
+    run = folder / "run"
+    done = _gauntlet("gate", "-n", "1", "-q", "-k", "gets_one_deal_by", "--run-dir", str(run), cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().splitlines()[-1].startswith("1 passed")
+    return run
+
+
+def test_a_finished_run_is_judged_again_without_any_system(green_run: Path) -> None:
+    done = _gauntlet("check", str(green_run), cwd=green_run)
+    assert done.returncode == 0
+    assert "verdict: PASS" in done.stdout
+
+
+def test_a_run_directory_is_not_used_twice(green_run: Path) -> None:
+    done = _gauntlet("gate", "--run-dir", str(green_run), cwd=green_run)
+    assert done.returncode == 3
+    assert "holds a run already" in done.stderr
+
+
+def test_a_lost_line_makes_the_run_unknown_and_names_instance_and_gap(green_run: Path, tmp_path: Path) -> None:
+    run, gone = _without_a_published_line(green_run, tmp_path / "run", close_the_gap=False)
+    done = _gauntlet("check", str(run), cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"seq {gone['seq']} of instance {gone['instance']}" in done.stdout
+
+
+def test_a_lost_event_makes_the_run_fail_and_names_edge_and_correlation(green_run: Path, tmp_path: Path) -> None:
+    run, gone = _without_a_published_line(green_run, tmp_path / "run", close_the_gap=True)
+    done = _gauntlet("check", str(run), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "stored → published: missing event.published" in done.stdout
+    assert gone["correlation_id"] in done.stdout
+    shown = _gauntlet("show", str(run), gone["correlation_id"], cwd=tmp_path)
+    assert "MISSING  event.published" in shown.stdout
+
+
+def test_ctrl_c_leaves_no_process_and_says_so_by_its_exit_code(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        [GAUNTLET, "gate", "-n", "2", "--run-dir", str(run)],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    ) as gate:  # fmt: skip
+        eventually(lambda: list(run.glob("scenarios/*/verdict.json")), within_s=60, describe="the first verdict")
+        os.killpg(gate.pid, signal.SIGINT)
+        assert gate.wait(30) == 130
+    assert leftovers(run) == {}
+
+
+def _without_a_published_line(source: Path, run: Path, *, close_the_gap: bool) -> tuple[Path, dict[str, str]]:
+    """A copy of a run in which one event.published line of the pipeline is missing; its seq closed up, or not."""
+    shutil.copytree(source, run)
+    (log,) = run.glob("logs/*/pipeline-1.ndjson")
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    gone = next(line for line in lines if line["event"] == "event.published")
+    kept = [line for line in lines if line is not gone]
+    if close_the_gap:
+        for line in kept:
+            line["seq"] -= line["seq"] > gone["seq"]
+    log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    return run, gone
+
+
+def test_every_command_explains_itself() -> None:
+    listing = _gauntlet("--help", cwd=PROJECT_ROOT).stdout
+    commands = [line.split()[0] for line in listing.partition("Commands:")[2].splitlines() if line.strip()]
+    assert {"gate", "check", "show", "up", "down", "servers"} <= set(commands)
+    for command in commands:
+        done = _gauntlet(command, "--help", cwd=PROJECT_ROOT)
+        assert done.returncode == 0
+        assert "Usage:" in done.stdout
