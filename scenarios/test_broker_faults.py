@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.faults.broker import unbound
+from chaos.faults.broker import unbound, work_queue_deleted
 from chaos.faults.process import paused
 from harness.environment.waiting import eventually
 from scenarios.world import WITHIN_S, World
@@ -31,3 +31,13 @@ def test_a_backlog_waits_for_its_consumer(world: World) -> None:
         pause.add(len(leads), f"{len(leads)} events were published while automation stood still")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
+
+
+def test_a_cancelled_consumer_comes_back_by_itself(world: World) -> None:
+    lead_id = world.new_lead()
+    world.move_all([lead_id], "contacted")
+    world.settled()
+    with work_queue_deleted(world.site):
+        assert world.pipeline.move_lead(lead_id, "qualified").outcome == "ok"
+    world.settled()
+    assert world.leads_with_a_deal() == {lead_id}

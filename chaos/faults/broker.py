@@ -1,4 +1,4 @@
-"""Faults in the broker: the work queue loses its bindings, so that an event is published to nobody."""
+"""Faults in the broker: the work queue loses its bindings, or is deleted under its consumer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from chaos.faults.site import Attestation, FaultSite, injected
 from harness.contract.log_lines import EventPublished
+from harness.environment.waiting import eventually
 
 
 @contextmanager
@@ -22,3 +23,22 @@ def unbound(site: FaultSite) -> Iterator[Attestation]:
         yield attestation
         returned = sum(isinstance(line, EventPublished) and line.status == "returned" for line in site.log())
         attestation.add(returned, f"{returned} publishes were returned as unroutable")
+
+
+@contextmanager
+def work_queue_deleted(site: FaultSite) -> Iterator[Attestation]:
+    """Delete the work queue while it is empty: the broker cancels its consumer, who has to notice and make it anew.
+
+    There is nothing to undo but waiting: the system itself has to heal this.
+    """
+    with injected(
+        site,
+        "deleted",
+        "the work queue",
+        effect=site.broker.delete_work_queue,
+        undo=lambda: eventually(
+            site.broker.work_queue_has_consumer, within_s=10, describe="the work queue to be there again, consumed"
+        ),
+    ) as attestation:
+        attestation.add(1, "the queue had a consumer, which the broker cancelled")
+        yield attestation

@@ -37,7 +37,8 @@ class Broker:
         try:
             yield connection.channel()
         finally:
-            connection.close()
+            if connection.is_open:
+                connection.close()
 
     def open_tap(self) -> None:
         """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
@@ -89,6 +90,20 @@ class Broker:
         with self._channel() as channel:
             for binding in broker.bindings:
                 channel.queue_bind(broker.work_queue, broker.exchange, binding)
+
+    def delete_work_queue(self) -> None:
+        """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed."""
+        queue = self._target.broker.work_queue
+        with self._channel() as channel:  # quorum queues know no if-empty flag
+            state = channel.queue_declare(queue, passive=True).method
+            assert not state.message_count, f"{queue} holds {state.message_count} messages, which would be lost"
+            assert state.consumer_count, f"{queue} has no consumer"
+            channel.queue_delete(queue)
+
+    def work_queue_has_consumer(self) -> bool:
+        with self._channel() as channel:
+            state = channel.queue_declare(self._target.broker.work_queue, passive=True).method
+            return bool(state.consumer_count)
 
     def publish_again(self, message: TapMessage) -> None:
         """Deliver an event a second time, as a broker may: the very same message, to the very same exchange."""
