@@ -194,5 +194,6 @@ class World:
         unsent = self.database.unsent_events()
         if unsent:
             unfinished.append(f"{unsent} unsent outbox rows")
-        unfinished += [f"{depth} messages in {queue}" for queue, depth in self.broker.waiting().items()]
+        for queue, depth in self.broker.waiting().items():
+            unfinished.append(f"queue {queue} itself" if depth is None else f"{depth} messages in {queue}")
         return unfinished

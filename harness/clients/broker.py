@@ -7,6 +7,7 @@ not on the events exchange: a queue bound there would be a route for every event
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,13 @@ from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from harness.evidence.recording import Recording
 from harness.evidence.records import Planted, RestingMessage, TapMessage
 from harness.target import Target
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # what matters comes as an exception
 
 FIREHOSE = "amq.rabbitmq.trace"
 TAP = "gauntlet.tap"
@@ -57,19 +61,31 @@ class Broker:
 
     def resting(self) -> list[RestingMessage]:
         """What lies in the target's queues. Everything is given back when the channel closes."""
-        with self._channel() as channel:
-            return [
-                RestingMessage(queue=queue, exchange=method.exchange, **_message(method.routing_key, properties, body))
-                for queue in self._target.broker.queues
-                for method, properties, body in _take_all(channel, queue, auto_ack=False)
-            ]
+        return [message for queue in self._target.broker.queues for message in self._resting_in(queue)]
 
-    def waiting(self) -> dict[str, int]:
-        """Number of messages ready in each queue from which something is still to happen (not the dead letters)."""
-        queues = self._target.broker.queues[:-1]
-        with self._channel() as channel:
-            depths = {queue: channel.queue_declare(queue, passive=True).method.message_count for queue in queues}
-        return {queue: depth for queue, depth in depths.items() if depth}
+    def _resting_in(self, queue: str) -> list[RestingMessage]:
+        try:
+            with self._channel() as channel:
+                return [
+                    RestingMessage(
+                        queue=queue, exchange=method.exchange, **_message(method.routing_key, properties, body)
+                    )
+                    for method, properties, body in _take_all(channel, queue, auto_ack=False)
+                ]
+        except ChannelClosedByBroker:  # there is no such queue, so nothing lies in it; what should, will be missed
+            return []
+
+    def waiting(self) -> dict[str, int | None]:
+        """Messages ready in each queue from which something is still to happen; None for a queue that is not there."""
+        depths = {queue: self._depth(queue) for queue in self._target.broker.queues[:-1]}
+        return {queue: depth for queue, depth in depths.items() if depth != 0}
+
+    def _depth(self, queue: str) -> int | None:
+        try:
+            with self._channel() as channel:
+                return int(channel.queue_declare(queue, passive=True).method.message_count)
+        except ChannelClosedByBroker:
+            return None
 
     def clean_slate(self) -> None:
         """Empty every queue and the tap. Only for a system at rest."""
