@@ -193,7 +193,9 @@ def test_the_keeper_does_not_listen_to_signals_meant_for_its_owner(watch: Keeper
     assert not watch.state_dir.exists()
 
 
-def test_a_process_that_ignores_a_polite_request_is_ended_by_force_and_accounted_so(watch: Keeper, tmp_path: Path) -> None:
+def test_a_process_that_ignores_a_polite_request_is_ended_by_force_and_accounted_so(
+    watch: Keeper, tmp_path: Path
+) -> None:
     process = _process(watch, tmp_path, "trap '' TERM; echo deaf; while :; do sleep 60; done")
     process.start()
     eventually(lambda: "deaf" in process.log.read_text(), within_s=5, describe="the process to be deaf")

@@ -21,9 +21,7 @@ from system_under_test.service_kit.settings import Settings
 
 
 @asynccontextmanager
-async def assemble(
-    settings: Settings, listener: socket.socket, stopping: asyncio.Event
-) -> AsyncIterator[None]:
+async def assemble(settings: Settings, listener: socket.socket, stopping: asyncio.Event) -> AsyncIterator[None]:
     profile = settings.profile
     database, publisher, crm = (
         Database(settings),

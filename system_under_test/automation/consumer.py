@@ -29,9 +29,7 @@ _MOST_HOPS = 5
 
 
 class Consumer:
-    def __init__(
-        self, settings: Settings, publisher: Publisher, handling: Handling, stopping: asyncio.Event
-    ) -> None:
+    def __init__(self, settings: Settings, publisher: Publisher, handling: Handling, stopping: asyncio.Event) -> None:
         self._profile, self._tag = settings.profile, settings.instance
         self._publisher, self._handling, self._stopping = publisher, handling, stopping
         self._turns = Turns()

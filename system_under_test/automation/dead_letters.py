@@ -91,9 +91,7 @@ class Drawer:
     def __init__(self, life: Life, channel: Any) -> None:
         self._life, self._channel = life, channel
         self._answer: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
-        channel.add_callback(
-            lambda _: self._answer.set_result(None), [pika.spec.Basic.GetEmpty], one_shot=False
-        )
+        channel.add_callback(lambda _: self._answer.set_result(None), [pika.spec.Basic.GetEmpty], one_shot=False)
 
     async def next(self) -> Delivery | None:
         self._answer = asyncio.get_running_loop().create_future()

@@ -57,8 +57,7 @@ class Delivery:
             or uuid_or_none(body.get("correlation_id"))
             or new_id(),
             event_id=uuid_or_none(self.properties.message_id) or uuid_or_none(body.get("event_id")),
-            causation_id=uuid_or_none(self.headers.get("causation_id"))
-            or uuid_or_none(body.get("causation_id")),
+            causation_id=uuid_or_none(self.headers.get("causation_id")) or uuid_or_none(body.get("causation_id")),
             entity_type=entity_type if known else None,
             entity_id=entity_id if known else None,
             span_id=new_span(),

@@ -25,9 +25,7 @@ class Abandoned(Exception):
 
 
 class Hold:
-    def __init__(
-        self, database: Dependency, crm: Dependency, stopping: asyncio.Event, profile: Profile
-    ) -> None:
+    def __init__(self, database: Dependency, crm: Dependency, stopping: asyncio.Event, profile: Profile) -> None:
         self._database, self._crm = database, crm
         self._stopping, self._deadline_s = stopping, profile.handler_deadline_s
 

@@ -36,9 +36,7 @@ class Handling:
         self._owner, self._profile = settings.instance, settings.profile
 
     async def handle(self, delivery: Delivery, event: Envelope) -> None:
-        due = await self._hold.through(
-            lambda: self._database.read(lambda work: _due(work, event)), delivery.life
-        )
+        due = await self._hold.through(lambda: self._database.read(lambda work: _due(work, event)), delivery.life)
         if due is None:
             logs.line("event.deduplicated", "duplicate", queue=EVENTS, delivery_id=delivery.id)
             metrics.count("events.deduplicated")
@@ -46,9 +44,7 @@ class Handling:
         for rule in due:
             if _evaluate(rule, event):
                 await self._hold.through(partial(self._execute, rule, event, delivery), delivery.life)
-        await self._hold.through(
-            lambda: self._database.run(lambda work: _processed(work, event)), delivery.life
-        )
+        await self._hold.through(lambda: self._database.run(lambda work: _processed(work, event)), delivery.life)
 
     async def _execute(self, rule: Rule, event: Envelope, delivery: Delivery) -> None:
         claim = await self._claimed(rule, event)
@@ -99,9 +95,7 @@ class Handling:
     async def _note_failure(self, claim: Claim, error: str) -> None:
         """If this fails too, the row stays `started` in our name and the next try takes it over."""
         with suppress(*UNAVAILABLE):
-            await self._database.run(
-                lambda work: executions.fail(work, claim.execution_id, self._owner, error)
-            )
+            await self._database.run(lambda work: executions.fail(work, claim.execution_id, self._owner, error))
 
 
 async def _due(work: Work, event: Envelope) -> list[Rule] | None:

@@ -22,8 +22,7 @@ class Rule:
 
 async def enabled_for(work: Work, event: Envelope) -> list[Rule]:
     rows = await work.all(
-        "SELECT id, to_stage, action, parameters FROM automation.rules"
-        " WHERE event_type = %s AND enabled ORDER BY id",
+        "SELECT id, to_stage, action, parameters FROM automation.rules WHERE event_type = %s AND enabled ORDER BY id",
         event.event_type,
     )
     return [Rule(**row) for row in rows]

@@ -28,9 +28,7 @@ def retry_queue(rung: int) -> str:
 
 async def declare(life: Life, profile: Profile) -> None:
     await declare_exchange(life)
-    await _queue(
-        life, DEAD_LETTERS, {"x-queue-type": "quorum", "x-delivery-limit": _LISTING_RETURNS_MESSAGES}
-    )
+    await _queue(life, DEAD_LETTERS, {"x-queue-type": "quorum", "x-delivery-limit": _LISTING_RETURNS_MESSAGES})
     events = {"x-dead-letter-routing-key": DEAD_LETTERS, "x-delivery-limit": _CRASH_GUARD}
     await _queue(life, EVENTS, {**_LOSES_NOTHING, **events})
     for binding in _BINDINGS:

@@ -18,9 +18,7 @@ from system_under_test.service_kit.settings import Settings
 
 
 @asynccontextmanager
-async def assemble(
-    settings: Settings, listener: socket.socket, stopping: asyncio.Event
-) -> AsyncIterator[None]:
+async def assemble(settings: Settings, listener: socket.socket, stopping: asyncio.Event) -> AsyncIterator[None]:
     database, publisher = Database(settings), Publisher(settings)
     database_health = health.database(database, settings.profile)
     vitals = health.Health(
@@ -31,9 +29,7 @@ async def assemble(
         ],
         stopping,
     )
-    app = create_app(
-        settings, vitals, database_health, [*Leads(database).routes(), *Deals(database).routes()]
-    )
+    app = create_app(settings, vitals, database_health, [*Leads(database).routes(), *Deals(database).routes()])
     async with (
         database.opened(),
         relaying(settings, publisher),

@@ -18,9 +18,7 @@ from system_under_test.service_kit.settings import Settings
 
 
 @asynccontextmanager
-async def assemble(
-    settings: Settings, listener: socket.socket, stopping: asyncio.Event
-) -> AsyncIterator[None]:
+async def assemble(settings: Settings, listener: socket.socket, stopping: asyncio.Event) -> AsyncIterator[None]:
     database, publisher, crm = (
         Database(settings),
         Publisher(settings),

@@ -117,9 +117,7 @@ def source_of(caller: Identity) -> Source:
     return "automation" if caller.role == "service" and caller.name == "automation" else "system"
 
 
-async def _move(
-    work: Work, entity: Entity, request: StageRequest, source: Source
-) -> dict[str, object] | None:
+async def _move(work: Work, entity: Entity, request: StageRequest, source: Source) -> dict[str, object] | None:
     """Lock, compare the version, then the stage; only then write."""
     row = await work.one(
         "SELECT stage, version FROM pipeline.stages WHERE entity_type = %s AND entity_id = %s FOR UPDATE",
@@ -203,9 +201,7 @@ async def _history(work: Work, entity: Entity) -> dict[str, object] | None:
     return {**_named(entity), "items": [{**row, "changed_at": rfc3339(row["changed_at"])} for row in rows]}
 
 
-def _answer(
-    entity: Entity, from_stage: str, stage: str, version: int, changed_at: str | None
-) -> dict[str, object]:
+def _answer(entity: Entity, from_stage: str, stage: str, version: int, changed_at: str | None) -> dict[str, object]:
     outcome = {"stage": stage, "from_stage": from_stage, "version": version}
     return {**_named(entity), **outcome, "changed": changed_at is not None, "changed_at": changed_at}
 

@@ -20,9 +20,7 @@ def authenticate(authorization: bytes, identities: Mapping[str, Identity]) -> Id
         if hmac.compare_digest(presented.strip(), token.encode()):
             found = identity
     if scheme.lower() != b"bearer" or found is None:
-        raise Problem(
-            401, "unauthorized", "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"}
-        )
+        raise Problem(401, "unauthorized", "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
     return found
 
 

@@ -56,9 +56,7 @@ class Life:
         self.channel = channel
         channel.add_on_close_callback(lambda _, reason: self.end(f"channel closed: {logs.describe(reason)}"))
         channel.add_on_cancel_callback(lambda _: self.end("the broker cancelled the consumer"))
-        channel.add_on_return_callback(
-            lambda _, __, properties, ___: self._returned.add(properties.message_id)
-        )
+        channel.add_on_return_callback(lambda _, __, properties, ___: self._returned.add(properties.message_id))
         self._opened.set_result(None)
 
     def _on_closed(self, _: Any, reason: BaseException) -> None:
@@ -89,9 +87,7 @@ class Life:
         await asyncio.wait({answer, self.lost}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             return answer.result()
-        raise BrokerUnavailable(
-            self.lost.result() if self.lost.done() else f"no answer within {within_s:g} s"
-        )
+        raise BrokerUnavailable(self.lost.result() if self.lost.done() else f"no answer within {within_s:g} s")
 
     async def call(self, method: str, *, channel: Any = None, **arguments: Any) -> Any:
         """One AMQP method and its answer."""

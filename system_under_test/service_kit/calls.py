@@ -61,9 +61,7 @@ class Peer:
                         method, route.format(**path), json=json, headers=self._headers()
                     )
                 http_status, body = response.status_code, response.content
-                status = (
-                    "server_error" if http_status >= 500 else "client_error" if http_status >= 400 else "ok"
-                )
+                status = "server_error" if http_status >= 500 else "client_error" if http_status >= 400 else "ok"
             except (httpx.TimeoutException, TimeoutError):
                 status = "timeout"
             except httpx.HTTPError:

@@ -165,9 +165,7 @@ class Database:
         """The answer to COMMIT was lost. The server knows how it went, and tells it to another session."""
         if unit.transaction_id is None:
             return False
-        question = sql.SQL("SELECT pg_xact_status({}::xid8) AS status").format(
-            sql.Literal(unit.transaction_id)
-        )
+        question = sql.SQL("SELECT pg_xact_status({}::xid8) AS status").format(sql.Literal(unit.transaction_id))
         for _ in range(_TRIES):
             try:
                 status = (await self.ask(question))["status"]

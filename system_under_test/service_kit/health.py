@@ -73,9 +73,7 @@ class Dependency:
             self.up.clear()
         if changed:
             level: logs.Level = "info" if reading.status == "up" else "warning"
-            logs.line(
-                "dependency.changed", reading.status, level=level, dependency=self.name, error=reading.detail
-            )
+            logs.line("dependency.changed", reading.status, level=level, dependency=self.name, error=reading.detail)
 
     async def _within_bounds(self) -> Reading:
         try:

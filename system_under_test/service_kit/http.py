@@ -52,9 +52,7 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 class Edge:
-    def __init__(
-        self, app: ASGIApp, *, routes: list[BaseRoute], settings: Settings, database: Dependency
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, routes: list[BaseRoute], settings: Settings, database: Dependency) -> None:
         self._app, self._routes, self._database = app, routes, database
         self._identities: Mapping[str, Identity] = settings.identities
         self._max_body_bytes = settings.profile.max_body_bytes

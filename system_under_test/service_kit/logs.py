@@ -70,9 +70,7 @@ def line(kind: str, status: str, *, level: Level = "info", **fields: object) -> 
     getattr(_logger, level)(kind, status=status, **fields)
 
 
-def _in_contract_order(
-    _: WrappedLogger, level: str, fields: EventDict
-) -> tuple[tuple[EventDict], dict[str, object]]:
+def _in_contract_order(_: WrappedLogger, level: str, fields: EventDict) -> tuple[tuple[EventDict], dict[str, object]]:
     context = correlation.current()
     entry: EventDict = {
         "level": level,

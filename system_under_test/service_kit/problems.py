@@ -45,14 +45,10 @@ def problem_of(error: Exception) -> Problem:
             {"where": ".".join(map(str, mistake["loc"])), "what": mistake["msg"]}
             for mistake in error.errors()[:_MOST_MISTAKES]
         ]
-        return Problem(
-            422, "invalid-request", "the request does not have the expected shape", errors=mistakes
-        )
+        return Problem(422, "invalid-request", "the request does not have the expected shape", errors=mistakes)
     if isinstance(error, HTTPException):
         kinds = {404: "not-found", 405: "method-not-allowed"}
-        return Problem(
-            error.status_code, kinds.get(error.status_code, "refused"), error.detail, headers=error.headers
-        )
+        return Problem(error.status_code, kinds.get(error.status_code, "refused"), error.detail, headers=error.headers)
     if isinstance(error, UNAVAILABLE):
         return unavailable("the database is not available")
     return Problem(500, "internal-error", "an unexpected error; it has been logged")

@@ -21,9 +21,7 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)
-]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[UUID | None, Query()]
 

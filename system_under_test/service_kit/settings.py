@@ -126,9 +126,7 @@ class _Environment:
         self._variables = variables
         self.mistakes: list[str] = []
 
-    def read(
-        self, name: str, parse: Callable[[str], T], must_be: str, otherwise: T, required: bool = True
-    ) -> T:
+    def read(self, name: str, parse: Callable[[str], T], must_be: str, otherwise: T, required: bool = True) -> T:
         text = self._variables.get(name, "")
         if not text:
             if required:
