@@ -16,6 +16,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
+from hypothesis import HealthCheck, settings
 
 from harness.checks.verdict import Finding, Result
 from harness.contract.log_lines import ContractViolation, Envelope, Line, decode_line, kind_of
@@ -47,6 +48,9 @@ RULE = "lead-qualified-create-deal"
 WORK_QUEUE, DEAD_LETTERS = "automation.events", "automation.dlq"
 AROUND = Surroundings(rules_by_event_type={"lead.stage.changed": frozenset({RULE})})
 EMAIL = "ada@example.test"
+
+steady = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+"""For every ``@given``: the same examples in each run, however slow the machine is."""
 
 
 def uid(name: str) -> str:
@@ -205,7 +209,7 @@ def answered(
 def changed(story: Story, event: str, span: str, *, parent: str | None = None) -> None:
     """A change and the event stored with it."""
     service = EVENTS[event].service
-    stages = {"from_stage": "new", "to_stage": "qualified"} if event == "moved" else {}
+    stages: dict[str, Any] = {"from_stage": "new", "to_stage": "qualified"} if event == "moved" else {}
     story.write(service, "change.committed", span, parent=parent, event=event, **stages)
     story.write(service, "event.stored", span, parent=parent, event=event)
 
@@ -521,9 +525,7 @@ def processed(name: str) -> ProcessedRow:
 
 
 def planted(expect: Any = "schema_invalid", *, name: str = "poison") -> Planted:
-    return Planted(
-        message_id=uid(name), correlation_id=uid(EVENTS[name].flow), expect=expect, why="a body that is no JSON"
-    )
+    return Planted(message_id=uid(name), correlation_id=uid(EVENTS[name].flow), expect=expect, why="a broken body")
 
 
 def operation(action: Any, http_status: int | None, *, flow: str, lead: str = "lead", **told: Any) -> Operation:

@@ -1,0 +1,310 @@
+"""Reading a process's log: whatever is done to the file is named, and a lost line is told from a broken one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.contract.log_lines import Line, kind_of
+from harness.evidence.evidence import within
+from harness.evidence.log_files import END, ProcessLog
+from harness.evidence.log_tail import LogTail
+from tests.builders import decoded, line_fields, moment, raw, read_lines, read_raw, steady
+
+PLACES = pytest.mark.parametrize("place", [0, 3, 6], ids=["start", "middle", "end"])
+
+
+def process(count: int = 7) -> list[Line]:
+    """One process: started, so many messages, stopped; seq and seconds count from 0."""
+    kinds = ["service.started", *["library.message"] * (count - 2), "service.stopped"]
+    return [decoded(line_fields("crm", kind, seq=seq, at=seq)) for seq, kind in enumerate(kinds)]
+
+
+def content(lines: Sequence[Line]) -> bytes:
+    return b"".join(raw(line) + b"\n" for line in lines)
+
+
+def problems(log: ProcessLog) -> list[tuple[int, str]]:
+    return [(broken.number, broken.problem) for broken in log.broken]
+
+
+def holes(log: ProcessLog) -> list[tuple[int, int | None]]:
+    return [(lost.first, lost.last) for lost in log.lost]
+
+
+def test_a_whole_log_is_read_without_remark(tmp_path: Path) -> None:
+    log = read_lines(tmp_path / "crm-1.ndjson", process(), "stopped")
+    assert (log.service, log.instance, log.file, log.killed) == ("crm", "crm-1", "crm-1.ndjson", False)
+    assert [line.seq for line in log.lines] == list(range(7))
+    assert (log.broken, log.lost) == ((), ())
+
+
+# --- one line removed, duplicated, swapped, altered -------------------------------------------------------------
+
+
+@PLACES
+def test_a_removed_line_is_named_as_lost_and_nothing_else(tmp_path: Path, place: int) -> None:
+    lines = process()
+    del lines[place]
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    assert holes(log) == [(place, None if place == 6 else place)]
+    assert (log.lost[0].service, log.lost[0].instance, log.lost[0].file) == ("crm", "crm-1", "log")
+    assert log.broken == ()
+
+
+@PLACES
+def test_a_duplicated_line_is_named_as_duplicated_and_nothing_else(tmp_path: Path, place: int) -> None:
+    lines = process()
+    lines.insert(place, lines[place])
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    assert problems(log) == [(place + 2, f"seq {place} stands there a second time: the line was duplicated")]
+    assert log.lost == ()
+
+
+@pytest.mark.parametrize("place", [0, 3, 5], ids=["start", "middle", "end"])
+def test_two_swapped_lines_are_named_as_swapped_and_nothing_else(tmp_path: Path, place: int) -> None:
+    lines = process()
+    lines[place], lines[place + 1] = lines[place + 1], lines[place]
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    assert problems(log) == [(place + 2, f"seq {place} stands after seq {place + 1}: lines were swapped")]
+    assert log.lost == ()
+
+
+@pytest.mark.parametrize("place", [0, 3, 5], ids=["start", "middle", "end"])
+def test_an_altered_line_is_named_as_broken_and_holds_its_place(tmp_path: Path, place: int) -> None:
+    written = [raw(line) for line in process()]
+    written[place] = written[place].replace(b'"level":"info"', b'"level":"loud"')
+    log = read_raw(tmp_path / "log", b"\n".join(written) + b"\n")
+    assert [number for number, _ in problems(log)] == [place + 1]
+    assert "loud" in log.broken[0].problem
+    assert log.broken[0].excerpt == written[place].decode()[:300]
+    assert log.lost == ()
+
+
+def test_an_altered_service_stopped_leaves_the_end_in_doubt(tmp_path: Path) -> None:
+    written = content(process()).replace(b'"status":"graceful"', b'"status":"rude"')
+    log = read_raw(tmp_path / "log", written)
+    assert [number for number, _ in problems(log)] == [7]
+    assert holes(log) == [(7, None)]
+
+
+def test_an_unreadable_line_is_broken_and_its_seq_is_missing(tmp_path: Path) -> None:
+    written = [raw(line) for line in process()]
+    written[3] = b"Traceback (most recent call last):"
+    log = read_raw(tmp_path / "log", b"\n".join(written) + b"\n")
+    assert [number for number, _ in problems(log)] == [4]
+    assert holes(log) == [(3, 3)]
+
+
+def test_a_line_altered_to_a_negative_seq_makes_no_hole_below_zero(tmp_path: Path) -> None:
+    written = content(process()).replace(b'"seq":3,', b'"seq":-5,')
+    log = read_raw(tmp_path / "log", written)
+    assert [number for number, _ in problems(log)] == [4]
+    assert holes(log) == [(3, 3)]
+
+
+def test_a_line_of_another_instance_is_named(tmp_path: Path) -> None:
+    lines = process()
+    lines[3] = decoded(line_fields("crm", "library.message", seq=3, at=3, instance="crm-2"))
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    assert problems(log) == [(4, "instance 'crm-2' in the file of 'crm-1'")]
+
+
+def test_several_holes_are_several_doubts(tmp_path: Path) -> None:
+    lines = [line for line in process(10) if line.seq not in (2, 3, 6)]
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    assert holes(log) == [(2, 3), (6, 6)]
+    assert [(lost.since, lost.until) for lost in log.lost] == [(moment(1), moment(4)), (moment(5), moment(7))]
+
+
+def test_a_doubt_says_which_lines_of_which_instance_and_where(tmp_path: Path) -> None:
+    lines = [line for line in process(10) if line.seq not in (2, 3, 6)]
+    one, two = read_lines(tmp_path / "log", lines, "stopped").lost[1], read_lines(tmp_path / "log", lines).lost[0]
+    assert str(one) == (f"line seq 6 of instance crm-1 is missing from log (after {moment(5)}, before {moment(7)})")
+    assert str(two).startswith("lines seq 2–3 of instance crm-1 is missing from log")
+
+
+# --- the end of a log -------------------------------------------------------------------------------------------
+
+
+def test_a_torn_last_line_of_a_running_process_is_still_being_written(tmp_path: Path) -> None:
+    log = read_raw(tmp_path / "log", content(process(5)) + b'{"ts":"2026', "running")
+    assert (len(log.lines), log.broken, log.lost) == (5, (), ())
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_torn_last_line_of_an_ended_process_is_reported(tmp_path: Path, how: str) -> None:
+    log = read_raw(tmp_path / "log", content(process(5)) + b'{"ts":"2026', how)  # type: ignore[arg-type]
+    assert problems(log) == [(6, "the last line is torn: no newline at its end")]
+    assert log.broken[0].excerpt == '{"ts":"2026'
+
+
+def test_a_whole_last_line_without_its_newline_is_torn_all_the_same(tmp_path: Path) -> None:
+    log = read_raw(tmp_path / "log", content(process()).removesuffix(b"\n"))
+    assert problems(log) == [(7, "the last line is torn: no newline at its end")]
+    assert holes(log) == [(6, None)]
+
+
+def test_a_stopped_process_that_does_not_say_so_has_lost_its_last_lines(tmp_path: Path) -> None:
+    log = read_lines(tmp_path / "log", process()[:-1], "stopped")
+    assert holes(log) == [(6, None)]
+    assert (log.lost[0].since, log.lost[0].until) == (moment(5), END)
+    assert str(log.lost[0]) == (
+        f"everything from seq 6 of instance crm-1 is missing from log (after {moment(5)}, before its end)"
+    )
+
+
+@pytest.mark.parametrize("how", ["running", "killed"])
+def test_a_process_that_was_not_asked_to_stop_need_not_say_so(tmp_path: Path, how: str) -> None:
+    log = read_lines(tmp_path / "log", process()[:-1], how)  # type: ignore[arg-type]
+    assert (log.broken, log.lost, log.killed) == ((), (), how == "killed")
+
+
+@pytest.mark.parametrize(("how", "says"), [("forced", "when it was asked to"), ("crashed", "by itself")])
+def test_a_process_that_ended_badly_is_reported_and_explains_nothing(tmp_path: Path, how: str, says: str) -> None:
+    log = read_lines(tmp_path / "log", process()[:-1], how)  # type: ignore[arg-type]
+    assert len(log.broken) == 1
+    assert says in log.broken[0].problem
+    assert not log.killed
+
+
+def test_an_empty_log_of_a_stopped_process_is_wholly_lost(tmp_path: Path) -> None:
+    log = read_raw(tmp_path / "log", b"")
+    assert (log.instance, log.lines, holes(log)) == ("", (), [(0, None)])
+
+
+def test_an_empty_log_of_a_running_process_says_nothing_yet(tmp_path: Path) -> None:
+    log = read_raw(tmp_path / "log", b"", "running")
+    assert (log.lines, log.broken, log.lost) == ((), (), ())
+
+
+# --- bytes that nobody should write -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"\x00" * 512,
+        b"",
+        b'{"ts":"\xff\xfe"}',
+        b"\xf0\x28\x8c\x28",
+        b"x" * 1_000_000,
+        b'{"seq":1e999}',
+        b'{"seq":1,"x":' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+    ],
+    ids=["nul", "empty", "utf8", "utf8 alone", "1 MB", "infinite seq", "deep"],
+)
+@PLACES
+def test_a_foreign_line_is_one_broken_line_at_its_place(tmp_path: Path, foreign: bytes, place: int) -> None:
+    written = [raw(line) for line in process()]
+    written.insert(place, foreign)
+    log = read_raw(tmp_path / "log", b"\n".join(written) + b"\n")
+    assert [number for number, _ in problems(log)] == [place + 1]
+    assert len(log.broken[0].excerpt) <= 1200
+    assert (len(log.lines), log.lost) == (7, ())
+
+
+def test_a_valid_line_of_1_mb_is_read(tmp_path: Path) -> None:
+    lines = process()
+    lines[3] = decoded(line_fields("crm", "library.message", seq=3, at=3, message="x" * 1_000_000))
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    assert (len(log.lines), log.broken, log.lost) == (7, (), ())
+
+
+def test_crlf_at_the_end_of_lines_is_read_as_their_end(tmp_path: Path) -> None:
+    log = read_raw(tmp_path / "log", content(process()).replace(b"\n", b"\r\n"))
+    assert (len(log.lines), log.broken, log.lost) == (7, (), ())
+
+
+def test_a_log_that_begins_with_a_broken_line_still_learns_its_instance(tmp_path: Path) -> None:
+    log = read_raw(tmp_path / "log", b"boom\n" + content(process()[1:]))
+    assert log.instance == "crm-1"
+    assert [(lost.instance, lost.first) for lost in log.lost] == [("crm-1", 0)]
+
+
+# --- the window of a scenario -----------------------------------------------------------------------------------
+
+
+def test_a_window_holds_what_came_after_its_beginning_until_its_end(tmp_path: Path) -> None:
+    log = within(read_lines(tmp_path / "log", process()), moment(2), moment(4))
+    assert [line.seq for line in log.lines] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "belongs"), [(0, 1, True), (0, 2, True), (3, 4, True), (4, 5, False), (-1, 0, False)]
+)
+def test_a_hole_belongs_to_every_window_in_which_it_may_have_been(
+    tmp_path: Path, since: int, until: int, belongs: bool
+) -> None:
+    lines = [line for line in process() if line.seq not in (2, 3)]  # lost between 1 and 4
+    log = read_lines(tmp_path / "log", lines)
+    begin = "" if since < 0 else moment(since)
+    assert bool(within(log, begin, moment(until)).lost) == belongs
+
+
+def test_a_broken_line_belongs_to_the_window_of_its_own_timestamp(tmp_path: Path) -> None:
+    written = content(process()).replace(raw(process()[3]), raw(process()[3]).replace(b'"info"', b'"loud"'))
+    log = read_raw(tmp_path / "log", written, "running")
+    assert not within(log, "", moment(2)).broken
+    assert within(log, moment(2), moment(4)).broken
+
+
+def test_a_broken_line_with_a_timestamp_of_the_past_stays_behind_the_line_before_it(tmp_path: Path) -> None:
+    broken = raw(process()[3]).replace(b'"info"', b'"loud"').replace(b'"ts":"2026', b'"ts":"1026')
+    log = read_raw(tmp_path / "log", content(process()).replace(raw(process()[3]), broken), "running")
+    assert log.broken[0].ts == moment(2)
+
+
+@pytest.mark.parametrize("ts", ["~~", "zzz", ""])
+def test_a_broken_line_with_no_timestamp_at_all_keeps_its_seq_and_its_place(tmp_path: Path, ts: str) -> None:
+    broken = raw(process()[3]).replace(moment(3).encode(), ts.encode())
+    log = read_raw(tmp_path / "log", content(process()).replace(raw(process()[3]), broken))
+    assert [(line.number, line.ts) for line in log.broken] == [(4, moment(2))]
+    assert log.lost == ()
+
+
+def test_a_broken_line_before_any_timestamp_is_found_after_the_last_scenario(tmp_path: Path) -> None:
+    log = read_raw(tmp_path / "log", b"boom\n", "running")
+    assert not within(log, "", moment(9)).broken
+    assert within(log, moment(9), END).broken
+
+
+# --- following a log --------------------------------------------------------------------------------------------
+
+
+def test_a_tail_gives_whole_new_lines_and_passes_over_broken_ones(tmp_path: Path) -> None:
+    old, new = process()[:2], [raw(line) for line in process()[2:5]]
+    path = tmp_path / "crm-1.ndjson"
+    path.write_bytes(content(old))
+    tail = LogTail(tmp_path)
+    assert tail.read_on() == []
+    path.write_bytes(content(old) + new[0] + b"\nboom\n" + new[1][:20])
+    assert [line.seq for line in tail.read_on()] == [2]
+    path.write_bytes(content(old) + new[0] + b"\nboom\n" + new[1] + b"\n")
+    (tmp_path / "crm-2.ndjson").write_bytes(new[2] + b"\n")
+    assert [line.seq for line in tail.read_on()] == [2, 3, 4]
+    assert all(kind_of(line) == "library.message" for line in tail.lines)
+
+
+# --- against a slow, obvious twin -------------------------------------------------------------------------------
+
+
+@steady
+@given(st.lists(st.integers(0, 9), max_size=12))
+def test_holes_duplicates_and_swaps_are_those_of_a_brute_force_reading(seqs: list[int]) -> None:
+    lines = [decoded(line_fields("crm", "library.message", seq=seq, at=at)) for at, seq in enumerate(seqs)]
+    with tempfile.TemporaryDirectory() as folder:
+        log = read_lines(Path(folder) / "log", lines)
+    lost = {seq for first, last in holes(log) for seq in range(first, (last or 0) + 1)}
+    assert lost == set(range(max(seqs, default=-1) + 1)) - set(seqs)
+    duplicated = [number for number, problem in problems(log) if "duplicated" in problem]
+    assert duplicated == [at + 1 for at, seq in enumerate(seqs) if seq in seqs[:at]]
+    swapped = [number for number, problem in problems(log) if "swapped" in problem]
+    assert swapped == [
+        at + 1 for at, seq in enumerate(seqs) if seq not in seqs[:at] and any(before > seq for before in seqs[:at])
+    ]

@@ -1,0 +1,110 @@
+"""A verdict as text: what broke, where, in which flow, the proof, and the command that shows more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.checks import ALL
+from harness.checks.judge import ScenarioVerdict, judge
+from harness.checks.run_verdict import RunVerdict
+from harness.checks.verdict import Finding, Result
+from reports.terminal import MOST_FINDINGS, run_text, scenario_text
+from tests.builders import happy_evidence, happy_rows, scenario, uid
+
+FINDING = Finding(
+    property="stage_chain", says="version 2 is missing", service="pipeline", edge="pipeline→database",
+    entity="lead 7", correlation_id="c-1", trace=("first step", "✗ MISSING  event.stored"),
+)  # fmt: skip
+
+
+def verdict_of(*findings: Finding, doubts: tuple[str, ...] = (), **parts: Any) -> ScenarioVerdict:
+    status: Any = "fail" if findings else "unknown" if doubts else "pass"
+    result = Result(property="stage_chain", status=status, seen=1, floor=1, findings=findings, doubts=doubts)
+    return ScenarioVerdict(scenario="a scenario", verdict=status, results=(result,), **parts)
+
+
+def run_of(*scenarios: ScenarioVerdict, **parts: Any) -> RunVerdict:
+    worst: Any = "fail" if any(s.verdict == "fail" for s in scenarios) else "pass"
+    return RunVerdict(**({"verdict": worst, "scenarios": scenarios} | parts))
+
+
+def test_a_failure_shows_property_claim_place_flow_and_proof() -> None:
+    assert scenario_text(verdict_of(FINDING)).splitlines() == [
+        "FAIL  a scenario",
+        "  ✗ stage_chain: version 2 is missing",
+        "      edge pipeline→database · service pipeline · lead 7 · correlation c-1",
+        "      │ first step",
+        "      │ ✗ MISSING  event.stored",
+    ]
+
+
+def test_a_finding_that_knows_no_place_has_no_line_for_it() -> None:
+    bare = Finding(property="stage_chain", says="no")
+    assert scenario_text(verdict_of(bare)).splitlines()[1:] == ["  ✗ stage_chain: no"]
+
+
+def test_the_scenarios_own_error_and_its_faults_are_shown_in_one_line_each() -> None:
+    text = scenario_text(
+        verdict_of(FINDING, error="AssertionError: no\nmore", faults=("cut on a→b (1 hits)", "kill on crm (1 hits)"))
+    )
+    assert "  the scenario itself: AssertionError: no\n" in text
+    assert "more" not in text
+    assert "  faults: cut on a→b (1 hits); kill on crm (1 hits)\n" in text
+
+
+def test_many_findings_are_cut_and_counted() -> None:
+    text = scenario_text(verdict_of(*[FINDING] * (MOST_FINDINGS + 3)))
+    assert text.count("version 2 is missing") == MOST_FINDINGS
+    assert "… and 3 more" in text
+    assert "more" not in scenario_text(verdict_of(*[FINDING] * MOST_FINDINGS))
+
+
+def test_a_doubt_is_shown_as_unknown() -> None:
+    text = scenario_text(verdict_of(doubts=("line seq 4 was lost",)))
+    assert text.splitlines() == ["UNKNOWN  a scenario", "  ? stage_chain: unknown: line seq 4 was lost"]
+
+
+def test_a_green_run_shows_a_line_for_each_property_its_verdict_and_how_to_judge_it_again() -> None:
+    text = run_text(run_of(judge(happy_evidence())), Path("runs/1"))
+    assert all(f"  {prop.name:<24}" in text for prop in ALL)
+    assert "verdict: PASS   1 scenarios, 0 not green" in text
+    assert "gauntlet check runs/1" in text
+    assert "gauntlet show" not in text
+    assert "✗" not in text
+
+
+def test_a_red_run_shows_its_red_scenarios_only_and_a_flow_to_look_at() -> None:
+    bad = judge(happy_evidence(scenario=scenario(name="the bad one"), rows=happy_rows(deals=())))
+    text = run_text(run_of(judge(happy_evidence(scenario=scenario(name="the good one"))), bad), Path("runs/1"))
+    assert "FAIL  the bad one" in text
+    assert "the good one" not in text
+    assert "verdict: FAIL   2 scenarios, 1 not green" in text
+    assert f"gauntlet show runs/1 {uid('moved')}" in text
+
+
+def test_each_property_counts_its_verdicts_over_all_scenarios() -> None:
+    bad = judge(happy_evidence(rows=happy_rows(deals=())))
+    line = next(
+        t
+        for t in run_text(run_of(judge(happy_evidence()), bad), Path("x")).splitlines()
+        if t.startswith("  one_deal_per_lead")
+    )
+    assert line.split()[1:] == ["1", "✓", "pass", "1", "✗", "fail"]
+
+
+def test_what_was_never_put_to_the_test_is_named() -> None:
+    text = run_text(run_of(verdict_of(), verdict="unknown", idle=("one_winner", "stage_chain")), Path("x"))
+    assert "never put to the test, so not proven: one_winner, stage_chain" in text
+
+
+def test_what_failed_without_evidence_is_named() -> None:
+    text = run_text(run_of(verdict_of(), verdict="fail", failures=("canary A03 survived",)), Path("x"))
+    assert "  ✗ canary A03 survived" in text
+
+
+def test_a_property_that_a_later_version_no_longer_knows_is_still_counted() -> None:
+    old = ScenarioVerdict(
+        scenario="old", verdict="pass", results=(Result(property="bygone", status="pass", seen=1, floor=0),)
+    )
+    assert "  bygone " in run_text(run_of(old), Path("x"))
