@@ -156,6 +156,14 @@ def test_a_confirm_that_is_lost_and_a_second_publish_is_a_duplicate_not_a_break(
     assert judged(dealt(story).lines).state == "complete_with_duplicates"
 
 
+def test_a_try_to_publish_that_nobody_logged_is_missed() -> None:
+    story = qualified_lead()
+    published(story, "moved", span="publish again", attempt=3)
+    assert broken_edges(story.lines) == [("stored → published", "orphan", "pipeline")]
+    published(story, "moved", span="publish in between", attempt=2)
+    assert broken_edges(story.lines) == []
+
+
 def test_an_event_published_that_was_never_stored_is_an_orphan() -> None:
     lines = qualified_lead().without("event.stored", "change.committed", event="moved")
     assert ("stored → published", "orphan", "pipeline") in broken_edges(lines)

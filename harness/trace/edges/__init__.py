@@ -23,6 +23,7 @@ EDGES: tuple[Edge, ...] = (
     outbox.stored_by_change,
     outbox.stored_published,
     outbox.published_was_stored,
+    outbox.attempts_are_gapless,
     deliveries.published_received,
     deliveries.received_was_published,
     deliveries.received_settled,

@@ -44,3 +44,12 @@ def published_was_stored(flow: Flow, around: Surroundings) -> Iterator[Obligatio
         if line.event_id not in stored and line.event_id not in around.planted_events:
             state: State = "excused" if line.service in killed else "orphan"
             yield Obligation(PUBLISHED, line, state, "event.stored", line.service)
+
+
+def attempts_are_gapless(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    """A relay counts its tries to publish an event: an attempt without the one before it was not the next."""
+    tried = {(line.instance, line.event_id, line.attempt) for line in flow.of(EventPublished)}
+    for line in flow.of(EventPublished):
+        if line.attempt > 1 and (line.instance, line.event_id, line.attempt - 1) not in tried:
+            missing = f"event.published, attempt {line.attempt - 1}"
+            yield Obligation(PUBLISHED, line, "orphan", missing, line.service)
