@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import httpx
@@ -13,9 +14,9 @@ from harness.checks.judge import ScenarioVerdict, judge
 from harness.checks.trace_complete import surroundings_of
 from harness.clients.broker import Broker
 from harness.clients.database import Database
-from harness.clients.http import AutomationClient, CrmClient, PipelineClient
+from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient
 from harness.clients.together import together
-from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, kind_of
+from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, Line, kind_of
 from harness.environment.stack import Stack
 from harness.environment.waiting import eventually
 from harness.evidence.clock import wall_now
@@ -48,6 +49,7 @@ class World:
         self.automation = AutomationClient(
             stack.edge_url("client→automation"), stack.tokens["operator"], self.recording
         )
+        self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation]
         self._tap: list[TapMessage] = []
         self.database.clean_slate()
         self.broker.clean_slate()
@@ -78,6 +80,30 @@ class World:
     def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
         """PATCH all leads at once."""
         return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])
+
+    @contextmanager
+    def second(self, service: str) -> Iterator[str]:
+        """A second replica of a service, for the duration of the block; its name."""
+        name = f"{service}-b"
+        process = self.stack.processes[name]
+        process.start()
+        try:
+            process.await_ready()
+            yield name
+        finally:
+            process.terminate()
+
+    def crm_at(self, replica: str) -> CrmClient:
+        """A client of this replica alone, past every proxy."""
+        client = CrmClient(self.stack.url(replica), self.stack.tokens["alice"], self.recording)
+        self._clients.append(client)
+        return client
+
+    def pipeline_at(self, replica: str) -> PipelineClient:
+        """A client of this replica alone, past every proxy."""
+        client = PipelineClient(self.stack.url(replica), self.stack.tokens["alice"], self.recording)
+        self._clients.append(client)
+        return client
 
     def deliver_again(self, event: TapMessage) -> None:
         """Give the broker an event a second time, as it may happen by itself; settling waits for that delivery."""
@@ -123,6 +149,10 @@ class World:
         lines = (line for line in self._log.read_on() if isinstance(line, EventReceived))
         return [line.attempt for line in lines if line.event_id == event_id]
 
+    def lines(self) -> list[Line]:
+        """All lines of the scenario so far."""
+        return self._log.read_on()
+
     def unanswered_calls(self) -> int:
         """Calls between services that have been sent and not been answered, right now."""
         lines = self._log.read_on()
@@ -130,9 +160,13 @@ class World:
         return sum(isinstance(line, CallSent) and line.span_id not in answered for line in lines)
 
     def ready(self, service: str) -> bool:
-        """What the service says of itself, asked past every proxy."""
-        url = self.stack.url(service) + self.target.services[service].ready
-        return httpx.get(url, timeout=2.0).status_code == 200
+        """What the service (or its replica) says of itself, asked past every proxy."""
+        spec = self.target.services[self.stack.replicas.get(service, service)]
+        url = self.stack.url(service) + spec.ready
+        try:
+            return httpx.get(url, timeout=2.0).status_code == 200
+        except httpx.TransportError:
+            return False
 
     def until_unready(self, service: str) -> None:
         """Wait until a service has noticed that it cannot do its work."""
@@ -173,7 +207,7 @@ class World:
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)
-        for client in (self.crm, self.pipeline, self.automation):
+        for client in self._clients:
             client.close()
         return verdict
 

@@ -22,6 +22,8 @@ from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import boot, down, leftovers, sweep
 from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.environment.waiting import eventually
+from harness.evidence.evidence import process_starts
+from harness.evidence.run_directory import RunDirectory
 from harness.target import PROJECT_ROOT, Target, load_target
 
 _LOOPBACK = ("0100007F", "00000000000000000000000001000000")  # as the kernel writes 127.0.0.1 and ::1
@@ -152,7 +154,8 @@ def test_a_wrong_password_opens_neither_the_database_nor_the_broker(stack: Stack
 
 
 def test_nothing_listens_to_the_outside(stack: Stack) -> None:
-    ours = {int(address.rpartition(":")[2]) for address in (*stack.addresses.values(), *stack.edges.values())}
+    started = [address for name, address in stack.addresses.items() if name not in stack.replicas]
+    ours = {int(address.rpartition(":")[2]) for address in (*started, *stack.edges.values())}
     listening = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
@@ -165,7 +168,7 @@ def test_nothing_listens_to_the_outside(stack: Stack) -> None:
 
 
 def test_every_process_offers_what_faults_ask_for(stack: Stack) -> None:
-    assert set(stack.processes) == {"postgres", "rabbitmq", "epmd", "toxiproxy", "web"}
+    assert set(stack.processes) == {"postgres", "rabbitmq", "epmd", "toxiproxy", "web", "web-b"}
     for process in stack.processes.values():
         assert isinstance(process, Killable)
         assert isinstance(process, Pausable)
@@ -230,6 +233,17 @@ def test_a_killed_database_comes_back_with_what_was_committed(stack: Stack) -> N
     stack.database.await_ready()
     with psycopg.connect(stack.database_url) as connection:
         assert connection.execute("SELECT answer FROM web.kept").fetchone() == (42,)
+
+
+def test_a_second_replica_starts_when_it_is_asked_for_and_is_of_its_service(stack: Stack) -> None:
+    second = stack.processes["web-b"]
+    assert not second.alive
+    second.start()
+    second.await_ready()
+    assert httpx.get(f"{stack.url('web-b')}/ready").json()["PORT"] == stack.addresses["web-b"].rpartition(":")[2]
+    starts = process_starts(RunDirectory(stack.run_dir), stack.name)
+    assert [start.service for start in starts if start.file.startswith("web-b")] == ["web"]
+    assert second.terminate()
 
 
 def test_the_firehose_copies_what_is_published_and_hides_no_unroutable_message(stack: Stack) -> None:

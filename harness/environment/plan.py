@@ -30,7 +30,8 @@ def plan(
     """A stack of which nothing runs yet. Its folders in the run directory are made, and it is written down."""
     if stack_file(run_dir, name).exists():
         raise EnvironmentFailed(f"{run_dir} has a stack {name!r} already; take another run directory or name")
-    ends = ("database", "broker", "toxiproxy", _MAPPER, _NODE, *target.services)
+    replicas = {f"{service}-b": service for service in target.services}
+    ends = ("database", "broker", "toxiproxy", _MAPPER, _NODE, *target.services, *replicas)
     addresses = {end: f"{_HOST}:{take_port()}" for end in ends}
     users = (postgres.SUPERUSER, rabbitmq.USER, *target.database.roles)
     passwords = {user: secrets.token_urlsafe(18) for user in users}
@@ -49,6 +50,7 @@ def plan(
         broker_url=f"amqp://{rabbitmq.USER}:{passwords[rabbitmq.USER]}@{addresses['broker']}/{rabbitmq.VHOST}",
         toxiproxy_url=f"http://{addresses['toxiproxy']}",
         services=tuple(target.services),
+        replicas=replicas,
     )
     stack.records = _servers(servers, stack) | services.records(target, stack)
     stack.log_dir.mkdir(parents=True, exist_ok=True)

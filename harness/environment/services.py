@@ -18,8 +18,8 @@ def records(target: Target, stack: Stack) -> dict[str, ProcessRecord]:
     shared = _known(target, stack)
     home = Path(os.environ.get("HOME", stack.state_dir))  # where a user's own Python packages are
     made = {}
-    for name, spec in target.services.items():
-        address = stack.addresses[name]
+    for name, service in [*((name, name) for name in stack.services), *stack.replicas.items()]:
+        spec, address = target.services[service], stack.addresses[name]
         known = shared | {"port": address.rpartition(":")[2]}
         made[name] = ProcessRecord(
             name=name,

@@ -25,7 +25,10 @@ _writing = threading.Lock()
 
 
 class Stack(msgspec.Struct, kw_only=True, dict=True):
-    """What is up. Addresses are host:port; ``edges`` lead through the proxies, ``addresses`` directly."""
+    """What is up. Addresses are host:port; ``edges`` lead through the proxies, ``addresses`` directly.
+
+    ``replicas`` (name → service) are second processes of a service on the same edges; a scenario starts them.
+    """
 
     name: str
     target: str
@@ -41,6 +44,7 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
     broker_url: str
     toxiproxy_url: str
     services: tuple[str, ...]
+    replicas: dict[str, str]
     records: dict[str, ProcessRecord] = {}
     ended: bool = False
 
@@ -95,8 +99,9 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
         """End everything: services properly (they have something to finish), then the rest. Harmless if done twice."""
         try:
             with ThreadPoolExecutor(thread_name_prefix="end") as pool:
-                list(pool.map(lambda name: self.processes[name].terminate(within_s=_SERVICE_GRACE_S), self.services))
-                rest = [process for name, process in self.processes.items() if name not in self.services]
+                services = (*self.services, *self.replicas)
+                list(pool.map(lambda name: self.processes[name].terminate(within_s=_SERVICE_GRACE_S), services))
+                rest = [process for name, process in self.processes.items() if name not in services]
                 list(pool.map(_end_server, rest))
         finally:
             keeper.end_everything(self.state_dir)

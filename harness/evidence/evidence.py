@@ -80,6 +80,7 @@ class _StackFile(msgspec.Struct):
 
     services: tuple[str, ...]
     records: dict[str, _Process]
+    replicas: dict[str, str] = {}
 
 
 def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
@@ -93,8 +94,8 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
             started_at=start.started_at,
             ended_at=start.ended_at,
         )
-        for service in known.services
-        for start in known.records[service].starts
+        for name, service in [*((name, name) for name in known.services), *known.replicas.items()]
+        for start in known.records[name].starts
     ]
 
 

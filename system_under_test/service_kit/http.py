@@ -182,6 +182,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(app: FastAPI, settings: Settings, listener: socket.socket) -> AsyncIterator[None]:
+    """Serves as long as the block, and then until whoever follows the readiness answer has gone elsewhere."""
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -198,5 +199,6 @@ async def serving(app: FastAPI, settings: Settings, listener: socket.socket) -> 
     try:
         yield
     finally:
+        await asyncio.sleep(settings.profile.drain_s)
         server.should_exit = True
         await task

@@ -45,6 +45,7 @@ class Profile:
     relay_batch: int = 100
     relay_poll_s: float = 1
 
+    drain_s: float = 5  # from "not ready" to the end of serving: whoever follows readiness has looked by then
     http_connect_timeout_s: float = 2
     http_read_timeout_s: float = 8
     max_body_bytes: int = 256 * 1024
@@ -80,6 +81,7 @@ TEST = Profile(
     reconnect_most_s=1,
     confirm_timeout_s=2,
     relay_poll_s=0.25,
+    drain_s=0.25,
     http_connect_timeout_s=0.5,
     http_read_timeout_s=2,
     pool_acquire_s=1,

@@ -1,0 +1,91 @@
+"""Two replicas of a service work side by side; either may go at any time, and nobody notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from itertools import count
+
+import pytest
+
+from chaos.faults.network import slow
+from chaos.faults.process import killed
+from harness.clients.together import together
+from harness.contract.log_lines import EventPublished
+from harness.evidence.records import Operation
+from scenarios.traffic import to_a_ready_one, traffic
+from scenarios.world import World
+
+WALK = ("engaged", "nurturing", "discovery", "demo", "negotiation")
+
+
+def test_two_pipelines_move_the_same_leads_with_one_relay_between_them(world: World) -> None:
+    leads = world.new_leads(4)
+    with world.second("pipeline") as second:
+        clients = (world.pipeline, world.pipeline_at(second))
+        for turn, stage in enumerate(WALK):
+            moves = together([partial(clients[(turn + n) % 2].move_lead, lead, stage) for n, lead in enumerate(leads)])
+            assert {move.http_status for move in moves} == {200}
+        contest = together(
+            [partial(clients[n % 2].move_lead, leads[0], "qualified", expected_version=len(WALK)) for n in range(10)]
+        )
+        assert sorted(move.http_status or 0 for move in contest) == [200] + [409] * 9
+        world.settled()
+        assert len(_relays_of_pipeline(world)) == 1
+    assert world.leads_with_a_deal() == {leads[0]}
+
+
+def test_the_second_pipeline_relays_what_a_killed_one_left_behind(world: World) -> None:
+    leads = world.new_leads(3)
+    world.move_all(leads, "engaged")
+    world.settled()
+    with world.second("pipeline") as second, ExitStack() as until_started_again:
+        other = world.pipeline_at(second)
+        with slow(world.site, "pipeline→broker", delay_ms=300) as delay:
+            moves = together([partial(other.move_lead, lead, "qualified") for lead in leads])
+            assert {move.http_status for move in moves} == {200}
+            unsent = world.database.unsent_events()
+            kill = until_started_again.enter_context(killed(world.site, "pipeline"))
+            for fault in (delay, kill):
+                fault.add(unsent, f"{unsent} events were committed but not yet confirmed")
+        world.settled()
+    assert len(_relays_of_pipeline(world)) == 2
+    assert world.leads_with_a_deal() == set(leads)
+
+
+@pytest.mark.parametrize("service", ["crm", "pipeline", "automation"])
+def test_nobody_notices_a_rolling_restart_under_traffic(world: World, service: str) -> None:
+    leads = world.new_leads(3)
+    world.move_all(leads, WALK[0])
+    with world.second(service) as second:
+        with traffic(_operation(world, service, second, leads)) as done:
+            for name in (service, second):
+                world.stack.processes[name].restart()
+        world.settled()
+    noticed = [(op.http_status, op.answer) for op in done if op.outcome != "ok"]
+    assert not noticed, f"{len(noticed)} of {len(done)} operations noticed: {noticed[:3]}"
+    assert world.stack.processes[service].starts[-2].how == "stopped"
+
+
+def _operation(world: World, service: str, second: str, leads: list[str]) -> Callable[[], Operation]:
+    """What clients go on doing: with crm, new leads; otherwise leads are moved to and fro."""
+    if service == "crm":
+        crm = {"crm": world.crm, second: world.crm_at(second)}
+        return to_a_ready_one(world, list(crm), lambda name: crm[name].create_lead())
+    pipelines = {"pipeline": world.pipeline}
+    if service == "pipeline":
+        pipelines[second] = world.pipeline_at(second)
+    numbers = count()
+
+    def move(name: str) -> Operation:
+        number = next(numbers)
+        return pipelines[name].move_lead(leads[number % len(leads)], WALK[number // len(leads) % len(WALK)])
+
+    return to_a_ready_one(world, list(pipelines), move)
+
+
+def _relays_of_pipeline(world: World) -> set[str]:
+    """The instances that have published events of the pipeline."""
+    lines = (line for line in world.lines() if isinstance(line, EventPublished))
+    return {line.instance for line in lines if line.service == "pipeline"}

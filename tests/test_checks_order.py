@@ -1,0 +1,59 @@
+"""The order in which the events of one entity are published and received."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.checks.entity_event_order import PROPERTY
+from harness.checks.verdict import Result
+from harness.evidence.records import Rows
+from tests.builders import Story, evidence, happy_evidence, received, stored, tapped, the_finding, uid
+
+FIRST = stored("moved", entity_version=1)
+SECOND = stored("poison", service="pipeline", entity_id=uid("lead"), entity_version=2)
+
+
+def ordered(*published: str, received_: tuple[str, ...] = (), **changes: Any) -> Result:
+    story = Story()
+    for number, event in enumerate(received_):
+        received(story, event, f"delivery {number}")
+    rows = Rows(outbox=(FIRST, SECOND))
+    return PROPERTY.check(evidence(story.lines, rows=rows, tap=tuple(tapped(name, **changes) for name in published)))
+
+
+def test_events_in_order_pass_and_are_counted() -> None:
+    result = ordered("moved", "poison", received_=("moved", "poison"))
+    assert (result.status, result.seen) == ("pass", 4)
+    assert PROPERTY.check(happy_evidence()).status == "pass"
+
+
+def test_an_event_published_after_its_successor_fails_and_is_named() -> None:
+    finding = the_finding(ordered("poison", "moved"))
+    assert finding.says == "lead.stage.changed version 1 was published after version 2"
+    assert (finding.edge, finding.entity) == ("pipeline→broker", f"lead {uid('lead')}")
+    assert finding.correlation_id == uid("moved")
+
+
+def test_an_event_received_after_its_successor_fails() -> None:
+    finding = the_finding(ordered("moved", "poison", received_=("poison", "moved")))
+    assert finding.says == "lead.stage.changed version 1 was received after version 2"
+    assert finding.edge == "automation→broker"
+
+
+def test_a_copy_that_comes_late_is_no_break() -> None:
+    assert ordered("moved", "moved", "poison", "moved", received_=("moved", "poison", "moved")).status == "pass"
+
+
+def test_what_no_queue_took_was_not_published() -> None:
+    assert ordered("poison", "moved", queues=()).status == "idle"
+
+
+def test_each_service_counts_versions_of_its_own() -> None:
+    lead = stored("created", entity_version=1)
+    rows = Rows(outbox=(SECOND, lead))
+    assert PROPERTY.check(evidence(rows=rows, tap=(tapped("poison"), tapped("created")))).status == "pass"
+
+
+def test_another_entity_has_an_order_of_its_own() -> None:
+    rows = Rows(outbox=(stored("moved"), stored("poison", service="pipeline", entity_version=2)))
+    assert PROPERTY.check(evidence(rows=rows, tap=(tapped("poison"), tapped("moved")))).status == "pass"
