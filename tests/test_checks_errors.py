@@ -20,6 +20,7 @@ from tests.builders import (
     happy_evidence,
     lead_asked,
     moment,
+    published,
     the_finding,
     uid,
 )
@@ -82,8 +83,36 @@ def test_an_error_line_of_a_flow_fails_and_names_its_entity() -> None:
     line = story.write("crm", "change.committed", "post", event="created")
     line.level = "error"
     finding = the_finding(explained(story.lines))
-    assert finding.says == "an error line while nothing was broken: change.committed committed"
+    assert finding.says == "an error line, change.committed committed, while nothing was broken"
     assert finding.entity == f"lead {uid('lead')}"
+
+
+def test_an_event_published_twice_while_nothing_is_broken_fails() -> None:
+    story = Story()
+    published(story, "moved")
+    published(story, "moved", span="another relay")
+    finding = the_finding(explained(story.lines))
+    assert finding.says == "lead.stage.changed was published once more after its confirm while nothing was broken"
+    story.lines[-1].ts = moment(BEGAN)
+    assert explained(story.lines, fault()).status != "fail"
+
+
+def test_a_confirm_that_does_not_come_in_time_needs_no_reason() -> None:
+    story = Story()
+    published(story, "moved", status="unknown")
+    published(story, "moved", span="again", attempt=2)
+    assert explained(story.lines).status != "fail"
+
+
+@pytest.mark.parametrize("status", ["nacked", "returned"])
+def test_a_publish_that_goes_wrong_needs_a_reason_and_its_repetition_does_not(status: str) -> None:
+    story = Story()
+    published(story, "moved", status=status)
+    published(story, "moved", span="again", attempt=2)
+    finding = the_finding(explained(story.lines))
+    assert finding.says == f"publishing lead.stage.changed ended {status} while nothing was broken"
+    story.lines[0].ts = moment(HEALED)
+    assert explained(story.lines, fault()).status != "fail"
 
 
 def test_an_alert_of_a_dead_letter_is_meant_to_be_loud() -> None:

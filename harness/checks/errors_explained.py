@@ -1,15 +1,17 @@
-"""A 5xx, or a flow's line at error level, has a fault of ours as its reason: a healthy system says no such thing.
+"""A 5xx, a flow's line at error level, or a needless publish has a fault of ours as its reason.
 
+A healthy system says no such thing: each event is taken by the broker, and then not published again. A confirm that
+does not come in time is no trouble of its own: a slow machine is reason enough.
 Lines about the process are left out: while a stack comes up, services complain of a broker that is not there yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.contract.log_lines import EventDeadLettered, HttpRequestCompleted, InBand, kind_of
+from harness.contract.log_lines import EventDeadLettered, EventPublished, HttpRequestCompleted, InBand, kind_of
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Fault
 
@@ -33,25 +35,39 @@ def _shadow(fault: Fault) -> tuple[datetime, datetime]:
 
 
 def _findings(evidence: Evidence, shadows: list[tuple[datetime, datetime]]) -> Iterator[Finding]:
-    for line in evidence.lines:
-        failed = isinstance(line, HttpRequestCompleted) and line.http_status >= 500
-        loud = line.level == "error" and not isinstance(line, EventDeadLettered | HttpRequestCompleted)
-        if not isinstance(line, InBand) or not (failed or loud):
-            continue
+    for line, says in _troubles(line for line in evidence.lines if isinstance(line, InBand)):
         moment = datetime.fromisoformat(line.ts)
         if any(begin <= moment <= end for begin, end in shadows):
             continue
-        if isinstance(line, HttpRequestCompleted):
-            says = f"{line.method} {line.route} was answered {line.http_status} while nothing was broken"
-        else:
-            says = f"an error line while nothing was broken: {kind_of(line)} {line.status}"
         yield Finding(
             property=NAME,
-            says=says,
+            says=f"{says} while nothing was broken",
             service=line.service,
             entity=f"{line.entity_type} {line.entity_id}" if line.entity_id else None,
             correlation_id=line.correlation_id,
         )
 
 
-PROPERTY = Property(NAME, "a 5xx or an error line has a fault of ours as its reason", ("lines", "faults"), check)
+def _troubles(lines: Iterable[InBand]) -> Iterator[tuple[InBand, str]]:
+    confirmed: set[str | None] = set()
+    for line in lines:
+        if isinstance(line, HttpRequestCompleted):
+            if line.http_status >= 500:
+                yield line, f"{line.method} {line.route} was answered {line.http_status}"
+        elif isinstance(line, EventPublished):
+            if line.event_id in confirmed:
+                yield line, f"{line.event_type} was published once more after its confirm"
+            elif line.status in ("nacked", "returned"):
+                yield line, f"publishing {line.event_type} ended {line.status}"
+            elif line.status == "confirmed":
+                confirmed.add(line.event_id)
+        elif line.level == "error" and not isinstance(line, EventDeadLettered):
+            yield line, f"an error line, {kind_of(line)} {line.status},"
+
+
+PROPERTY = Property(
+    NAME,
+    "a 5xx, an error line or a needless publish has a fault of ours as its reason",
+    ("lines", "faults"),
+    check,
+)
