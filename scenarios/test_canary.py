@@ -13,7 +13,8 @@ from harness.evidence.run_directory import RunDirectory, read_json
 from harness.target import PROJECT_ROOT
 
 CANARY = "A11"
-WITHIN_S = 90
+WITHIN_S = 300
+"""It takes ten seconds on an idle machine; this is for one that is not."""
 
 
 @pytest.mark.canary
