@@ -97,7 +97,7 @@ def load_target(path: Path = DEFAULT_TARGET) -> Target:
 
 
 def _check_edges(path: Path, target: Target) -> None:
-    known_ends = {"client", "database", "broker", "webhook", "mail", *target.services}
+    known_ends = {"client", "database", "broker", *target.services}
     for edge in target.edges:
         source, arrow, destination = edge.partition("→")
         if not arrow or source not in known_ends or destination not in known_ends:

@@ -15,7 +15,6 @@ from harness.checks.trace_complete import surroundings_of
 from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient
-from harness.clients.sinks.client import Sinks
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, Line, kind_of
 from harness.environment.stack import Stack
@@ -50,12 +49,10 @@ class World:
         self.automation = AutomationClient(
             stack.edge_url("client→automation"), stack.tokens["operator"], self.recording
         )
-        self.sinks = Sinks(stack.sinks_url)
         self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation]
         self._tap: list[TapMessage] = []
         self.database.clean_slate()
         self.broker.clean_slate()
-        self.sinks.clean_slate()
         self._rules = self.database.rows().rules
         self._log = LogTail(run.logs(stack.name))
         self._rest = Rest((), 0.0)
@@ -206,17 +203,10 @@ class World:
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()
         write_evidence(
-            directory,
-            scenario=scenario,
-            recording=self.recording,
-            tap=self._tap,
-            resting=resting,
-            received=self.sinks.received(),
-            rows=rows,
+            directory, scenario=scenario, recording=self.recording, tap=self._tap, resting=resting, rows=rows
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)
-        self.sinks.close()
         for client in self._clients:
             client.close()
         return verdict

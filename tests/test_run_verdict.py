@@ -84,7 +84,6 @@ def write_scenario(
         recording=recording,
         tap=happy.tap,
         resting=(),
-        received=(),
         rows=parts.get("rows", happy.rows),
     )
     return directory

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.environment import postgres, rabbitmq, services, sinks, toxiproxy
+from harness.environment import postgres, rabbitmq, services, toxiproxy
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.processes import ProcessRecord
 from harness.environment.servers import Servers
@@ -15,7 +15,6 @@ from harness.target import Target
 
 _HOST = "127.0.0.1"
 _MAPPER, _NODE = "epmd", "broker node"
-_OUTSIDE = ("webhook", "mail", sinks.NAME)
 
 
 def plan(
@@ -32,9 +31,9 @@ def plan(
     if stack_file(run_dir, name).exists():
         raise EnvironmentFailed(f"{run_dir} has a stack {name!r} already; take another run directory or name")
     replicas = {f"{service}-b": service for service in target.services}
-    ends = ("database", "broker", "toxiproxy", _MAPPER, _NODE, *_OUTSIDE, *target.services, *replicas)
+    ends = ("database", "broker", "toxiproxy", _MAPPER, _NODE, *target.services, *replicas)
     addresses = {end: f"{_HOST}:{take_port()}" for end in ends}
-    users = (postgres.SUPERUSER, rabbitmq.USER, sinks.KEY, *target.database.roles)
+    users = (postgres.SUPERUSER, rabbitmq.USER, *target.database.roles)
     passwords = {user: secrets.token_urlsafe(18) for user in users}
     stack = Stack(
         name=name,
@@ -50,7 +49,6 @@ def plan(
         database_url=database_url(addresses["database"], target.database.name, passwords[postgres.SUPERUSER]),
         broker_url=f"amqp://{rabbitmq.USER}:{passwords[rabbitmq.USER]}@{addresses['broker']}/{rabbitmq.VHOST}",
         toxiproxy_url=f"http://{addresses['toxiproxy']}",
-        sinks_url=f"http://{addresses[sinks.NAME]}",
         services=tuple(target.services),
         replicas=replicas,
     )
@@ -86,10 +84,5 @@ def _servers(servers: Servers, stack: Stack) -> dict[str, ProcessRecord]:
         ),
         postgres.record(servers, state_dir=state_dir, port=port["database"]),
         toxiproxy.record(servers, state_dir=state_dir, port=port["toxiproxy"]),
-        sinks.record(
-            state_dir=state_dir,
-            ports={"webhook": port["webhook"], "mail": port["mail"], "door": port[sinks.NAME]},
-            key=stack.passwords[sinks.KEY],
-        ),
     )
     return {record.name: record for record in made}

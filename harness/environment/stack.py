@@ -43,7 +43,6 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
     database_url: str
     broker_url: str
     toxiproxy_url: str
-    sinks_url: str
     services: tuple[str, ...]
     replicas: dict[str, str]
     records: dict[str, ProcessRecord] = {}
@@ -61,7 +60,7 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
 
     @cached_property
     def processes(self) -> dict[str, ManagedProcess]:
-        """Every process by name: the services, their replicas, the servers, and the ``sinks`` outside."""
+        """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd`` and ``toxiproxy``."""
         places = {"state_dir": self.state_dir, "run_dir": self.run_dir, "log_dir": self.log_dir}
         return {name: ManagedProcess(one, journal=self.save, **places) for name, one in self.records.items()}
 

@@ -97,25 +97,6 @@ class RestingMessage(Message, frozen=True, kw_only=True):
     queue: str
 
 
-class Received(Struct, frozen=True, kw_only=True):
-    """What a sink outside of the system received: a webhook, or a mail.
-
-    ``key`` is what makes repetitions recognisable: the Idempotency-Key, or a mail's Message-ID. ``answered`` is None
-    where the sink hung up. ``digest`` is the SHA-256 of the whole body.
-    """
-
-    number: int
-    channel: Literal["webhook", "mail"]
-    received_at: str
-    path: str
-    key: str | None
-    correlation_id: str | None
-    signed: bool
-    answered: int | None
-    digest: str
-    body: str
-
-
 class LeadRow(Struct, frozen=True):
     id: str
     email: str
