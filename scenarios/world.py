@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import httpx
 
@@ -14,6 +15,7 @@ from harness.checks.trace_complete import surroundings_of
 from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.clients.http import AutomationClient, CrmClient, PipelineClient
+from harness.clients.sinks import Sinks
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, kind_of
 from harness.environment.stack import Stack
@@ -48,7 +50,10 @@ class World:
         self.automation = AutomationClient(
             stack.edge_url("client→automation"), stack.tokens["operator"], self.recording
         )
+        self.operator = CrmClient(stack.edge_url("client→crm"), stack.tokens["operator"], self.recording)
+        self.sinks = Sinks(f"http://{stack.addresses['sinks']}")
         self._tap: list[TapMessage] = []
+        self.sinks.clean_slate()
         self.database.clean_slate()
         self.broker.clean_slate()
         self._rules = self.database.rows().rules
@@ -78,6 +83,21 @@ class World:
     def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
         """PATCH all leads at once."""
         return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])
+
+    def add_rule(
+        self,
+        name: str,
+        event_type: str,
+        action: str,
+        *,
+        to_stage: str | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """A rule for this scenario alone, its id. Before the first event that it may concern: all later ones do."""
+        rule_id = f"scenario-{name}"
+        self.database.add_rule(rule_id, event_type, to_stage, action, parameters or {})
+        self._rules = self.database.rows().rules
+        return rule_id
 
     def deliver_again(self, event: TapMessage) -> None:
         """Give the broker an event a second time, as it may happen by itself; settling waits for that delivery."""
@@ -169,11 +189,17 @@ class World:
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()
         write_evidence(
-            directory, scenario=scenario, recording=self.recording, tap=self._tap, resting=resting, rows=rows
+            directory,
+            scenario=scenario,
+            recording=self.recording,
+            tap=self._tap,
+            resting=resting,
+            received=self.sinks.received(),
+            rows=rows,
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)
-        for client in (self.crm, self.pipeline, self.automation):
+        for client in (self.crm, self.operator, self.pipeline, self.automation, self.sinks):
             client.close()
         return verdict
 
@@ -194,6 +220,9 @@ class World:
         unsent = self.database.unsent_events()
         if unsent:
             unfinished.append(f"{unsent} unsent outbox rows")
+        undelivered = self.database.undelivered_alerts()
+        if undelivered:
+            unfinished.append(f"{undelivered} undelivered alerts")
         for queue, depth in self.broker.waiting().items():
             unfinished.append(f"queue {queue} itself" if depth is None else f"{depth} messages in {queue}")
         return unfinished
