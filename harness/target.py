@@ -23,12 +23,15 @@ class TargetError(Exception):
 
 
 class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The one database: its roles, the SQL files that make it, and the tables that a clean slate empties."""
+    """The one database: its roles, the SQL files that make it, the tables that a clean slate empties, the
+    statement that takes back what scenarios have set up, and the one by which they add a rule."""
 
     name: str
     roles: tuple[str, ...]
     schema: tuple[str, ...]
     transient: tuple[str, ...]
+    restore: str = ""
+    add_rule: str = ""
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,7 +100,7 @@ def load_target(path: Path = DEFAULT_TARGET) -> Target:
 
 
 def _check_edges(path: Path, target: Target) -> None:
-    known_ends = {"client", "database", "broker", *target.services}
+    known_ends = {"client", "database", "broker", "webhook", "mail", *target.services}
     for edge in target.edges:
         source, arrow, destination = edge.partition("→")
         if not arrow or source not in known_ends or destination not in known_ends:

@@ -63,7 +63,7 @@ def stack_text(stack: Stack) -> str:
     roles = [name for name in stack.passwords if name in stack.services]
     lines += [f"  as {role:<10} password {stack.passwords[role]}" for role in roles]
     lines += [f"{'Toxiproxy':<12} {stack.toxiproxy_url}"]
-    lines += [f"{'sinks':<12} {stack.sinks_url}/received  (webhooks and mail that came)", "", "bearer tokens"]
+    lines += [f"{'sinks':<12} {stack.url('sinks')}  (webhooks and mail that came)", "", "bearer tokens"]
     lines += [f"  {name:<10} {token}" for name, token in stack.tokens.items()]
     example = (
         f"curl -H 'Authorization: Bearer {next(iter(stack.tokens.values()))}' {stack.url(stack.services[0])}/leads"

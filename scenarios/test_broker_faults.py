@@ -22,7 +22,7 @@ def test_an_event_that_no_queue_takes_is_kept_until_one_does(world: World) -> No
 
 def test_a_backlog_waits_for_its_consumer(world: World) -> None:
     leads = world.new_leads(5)
-    world.move_all(leads, "contacted")
+    world.move_all(leads, "engaged")
     world.settled()
     with paused(world.site, "automation") as pause:
         moves = world.move_all(leads, "qualified")
@@ -35,7 +35,7 @@ def test_a_backlog_waits_for_its_consumer(world: World) -> None:
 
 def test_a_cancelled_consumer_comes_back_by_itself(world: World) -> None:
     lead_id = world.new_lead()
-    world.move_all([lead_id], "contacted")
+    world.move_all([lead_id], "engaged")
     world.settled()
     with work_queue_deleted(world.site):
         assert world.pipeline.move_lead(lead_id, "qualified").outcome == "ok"

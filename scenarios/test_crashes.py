@@ -53,6 +53,6 @@ def test_crm_is_killed_while_automation_creates_deals(world: World) -> None:
 def _known_leads(world: World, count: int) -> list[str]:
     """Leads that the pipeline has met already, so that a PATCH does not depend on crm any more."""
     leads = world.new_leads(count)
-    world.move_all(leads, "contacted")
+    world.move_all(leads, "engaged")
     world.settled()
     return leads

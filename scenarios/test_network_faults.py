@@ -16,7 +16,7 @@ LEADS = 5
 @pytest.mark.parametrize("edge", EDGES, ids=proxy_name)
 def test_an_edge_is_cut_while_patches_go_on(world: World, edge: str) -> None:
     leads = world.new_leads(LEADS)
-    world.move_all(leads, "contacted")
+    world.move_all(leads, "engaged")
     with cut(world.site, edge):
         during = world.move_all(leads, "qualified")
         world.until_unready(edge.partition("→")[0])
@@ -42,7 +42,7 @@ def test_an_edge_is_slow_while_patches_go_on(world: World, edge: str) -> None:
 def test_a_broker_edge_is_cut_with_publishes_in_flight(world: World, edge: str) -> None:
     """Written to the socket is not confirmed: what was on its way when the edge broke has to be sent again."""
     known = world.new_leads(LEADS)
-    world.move_all(known, "contacted")
+    world.move_all(known, "engaged")
     world.settled()
     with slow(world.site, edge, delay_ms=300) as delay:
         if edge.startswith("crm"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import httpx
 
@@ -15,6 +16,7 @@ from harness.checks.trace_complete import surroundings_of
 from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient
+from harness.clients.sinks import Sinks
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, Line, kind_of
 from harness.environment.stack import Stack
@@ -49,8 +51,11 @@ class World:
         self.automation = AutomationClient(
             stack.edge_url("client→automation"), stack.tokens["operator"], self.recording
         )
-        self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation]
+        self.operator = CrmClient(stack.edge_url("client→crm"), stack.tokens["operator"], self.recording)
+        self.sinks = Sinks(f"http://{stack.addresses['sinks']}")
+        self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation, self.operator]
         self._tap: list[TapMessage] = []
+        self.sinks.clean_slate()
         self.database.clean_slate()
         self.broker.clean_slate()
         self._rules = self.database.rows().rules
@@ -104,6 +109,21 @@ class World:
         client = PipelineClient(self.stack.url(replica), self.stack.tokens["alice"], self.recording)
         self._clients.append(client)
         return client
+
+    def add_rule(
+        self,
+        name: str,
+        event_type: str,
+        action: str,
+        *,
+        to_stage: str | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """A rule for this scenario alone, its id. Before the first event that it may concern: all later ones do."""
+        rule_id = f"scenario-{name}"
+        self.database.add_rule(rule_id, event_type, to_stage, action, parameters or {})
+        self._rules = self.database.rows().rules
+        return rule_id
 
     def deliver_again(self, event: TapMessage) -> None:
         """Give the broker an event a second time, as it may happen by itself; settling waits for that delivery."""
@@ -203,10 +223,17 @@ class World:
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()
         write_evidence(
-            directory, scenario=scenario, recording=self.recording, tap=self._tap, resting=resting, rows=rows
+            directory,
+            scenario=scenario,
+            recording=self.recording,
+            tap=self._tap,
+            resting=resting,
+            received=self.sinks.received(),
+            rows=rows,
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)
+        self.sinks.close()
         for client in self._clients:
             client.close()
         return verdict
@@ -228,6 +255,9 @@ class World:
         unsent = self.database.unsent_events()
         if unsent:
             unfinished.append(f"{unsent} unsent outbox rows")
+        undelivered = self.database.undelivered_alerts()
+        if undelivered:
+            unfinished.append(f"{undelivered} undelivered alerts")
         for queue, depth in self.broker.waiting().items():
             unfinished.append(f"queue {queue} itself" if depth is None else f"{depth} messages in {queue}")
         return unfinished

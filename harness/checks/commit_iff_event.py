@@ -12,6 +12,7 @@ from harness.evidence.evidence import Evidence
 from harness.evidence.records import OutboxRow, TapMessage
 
 NAME = "commit_iff_event"
+CHANGED = "lead.assigned or lead.updated"
 Change = tuple[str, str, int]
 """event type, entity id, entity version"""
 
@@ -29,6 +30,7 @@ def _changes(evidence: Evidence) -> dict[Change, str | None]:
     """Every committed change that emits, with its correlation id where its row has one."""
     rows = evidence.rows
     changes: dict[Change, str | None] = {("lead.created", lead.id, 1): None for lead in rows.leads}
+    changes.update({(CHANGED, lead.id, v): None for lead in rows.leads for v in range(2, lead.version + 1)})
     changes.update({("deal.created", deal.id, 1): None for deal in rows.deals})
     for row in rows.history:
         changes[f"{row.entity_type}.stage.changed", row.entity_id, row.version] = row.correlation_id
@@ -39,7 +41,8 @@ def _rows_and_outbox(evidence: Evidence) -> Iterator[Finding]:
     changes = _changes(evidence)
     events: dict[Change, list[OutboxRow]] = defaultdict(list)
     for event in evidence.rows.outbox:
-        events[event.event_type, event.entity_id, event.entity_version].append(event)
+        kind = CHANGED if event.event_type in ("lead.assigned", "lead.updated") else event.event_type
+        events[kind, event.entity_id, event.entity_version].append(event)
     for change, correlation_id in changes.items():
         stored = events.get(change, [])
         if len(stored) != 1:
@@ -49,7 +52,7 @@ def _rows_and_outbox(evidence: Evidence) -> Iterator[Finding]:
             says = f"history says correlation {correlation_id}, its outbox row {stored[0].correlation_id}"
             yield _finding(change, correlation_id, says)
     for change, stored in events.items():
-        if change not in changes and change[0] != "lead.assigned":
+        if change not in changes:
             says = f"an outbox row for {change[0]} version {change[2]}, which was never committed"
             yield _finding(change, stored[0].correlation_id, says)
 

@@ -12,6 +12,7 @@ from harness.contract.log_lines import (
     DeadLetterReplayed,
     EventDeadLettered,
     EventReceived,
+    TimerFired,
 )
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import RestingMessage
@@ -118,6 +119,8 @@ def _exhausted_after_all_attempts(evidence: Evidence, deaths: list[EventDeadLett
         attempts = sorted(
             {r.attempt for r in evidence.lines if isinstance(r, EventReceived) and r.event_id == line.event_id}
         )
+        if any(isinstance(fired, TimerFired) and fired.event_id == line.event_id for fired in evidence.lines):
+            attempts = _attempts_of_its_timer(evidence, line)
         if line.attempts != most or attempts != list(range(1, most + 1)):
             says = (
                 f"event {line.event_id} given up after {line.attempts} attempts (received: {attempts}), expected {most}"
@@ -126,6 +129,16 @@ def _exhausted_after_all_attempts(evidence: Evidence, deaths: list[EventDeadLett
         failures = [a for a in evidence.lines if isinstance(a, ActionCompleted) and a.event_id == line.event_id]
         if not any(failure.status == "failed" for failure in failures):
             yield _finding(f"event {line.event_id} was given up although no action of it failed", line.correlation_id)
+
+
+def _attempts_of_its_timer(evidence: Evidence, death: EventDeadLettered) -> list[int]:
+    """A timer's action is tried without a delivery for each attempt: its failures count, each life anew."""
+    failures = [
+        line
+        for line in evidence.lines
+        if isinstance(line, ActionCompleted) and line.event_id == death.event_id and line.status == "failed"
+    ]
+    return list(range(1, sum(line.ts < death.ts for line in failures) + 1))
 
 
 def _finding(says: str, correlation_id: str | None) -> Finding:

@@ -64,6 +64,8 @@ class Broker:
         return [message for queue in self._target.broker.queues for message in self._resting_in(queue)]
 
     def _resting_in(self, queue: str) -> list[RestingMessage]:
+        if not self._depth(queue):  # a queue of one active consumer lets nobody else take messages singly
+            return []
         try:
             with self._channel() as channel:
                 return [

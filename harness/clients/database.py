@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from harness.evidence.records import Rows
 from harness.target import Target
@@ -40,6 +41,18 @@ class Database:
             row = connection.execute(query.encode()).fetchone()
         return int(row["unsent"]) if row else 0
 
+    def undelivered_alerts(self) -> int:
+        """Alerts that are still to be sent."""
+        return sum(not alert.delivered for alert in self.rows().alerts)
+
+    def add_rule(
+        self, rule_id: str, event_type: str, to_stage: str | None, action: str, parameters: dict[str, Any]
+    ) -> None:
+        """One more rule of the system, until the next clean slate."""
+        with self._connection() as connection:
+            statement = self._target.database.add_rule.encode()
+            connection.execute(statement, (rule_id, event_type, to_stage, action, Jsonb(parameters)))
+
     def execute(self, statement: str) -> None:
         """Run one statement as superuser: for faults."""
         with self._connection() as connection:
@@ -47,4 +60,5 @@ class Database:
 
     def clean_slate(self) -> None:
         """Empty the target's transient tables. Only for a system at rest: there must be nothing left to lose."""
-        self.execute(f"TRUNCATE {', '.join(self._target.database.transient)} RESTART IDENTITY CASCADE")
+        spec = self._target.database
+        self.execute(f"TRUNCATE {', '.join(spec.transient)} RESTART IDENTITY CASCADE; {spec.restore}")

@@ -14,7 +14,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The body of a message on the events exchange. ``hop_count`` counts automation's own causes of causes."""
 
     event_id: Uuid
-    event_type: Literal["lead.created", "lead.assigned", "deal.created", "lead.stage.changed", "deal.stage.changed"]
+    event_type: Literal[
+        "lead.created", "lead.assigned", "lead.updated", "deal.created", "lead.stage.changed", "deal.stage.changed"
+    ]
     schema_version: Literal[1]
     occurred_at: Timestamp
     correlation_id: Uuid

@@ -41,7 +41,7 @@ class Envelope(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="even
     event_id: Uuid | None
     causation_id: Uuid | None
     rule_id: str | None
-    entity_type: Literal["lead", "deal"] | None
+    entity_type: Literal["lead", "deal", "user"] | None
     entity_id: Uuid | None
     status: str
     span_id: SpanId | None
@@ -78,7 +78,7 @@ class HttpRequestCompleted(AboutAFlow, tag="http.request.completed"):
 
 class ChangeCommitted(AboutAFlow, tag="change.committed"):
     service: DomainService
-    entity_type: Literal["lead", "deal"]
+    entity_type: Literal["lead", "deal", "user"]
     entity_id: Uuid
     table: Text
     entity_version: int
@@ -201,10 +201,7 @@ class DeadLetterDiscarded(AboutAFlow, tag="dead_letter.discarded"):
     status: Literal["discarded"]
 
 
-class AboutATimer(AboutAFlow):
-    service: Automation
-    entity_type: Literal["lead", "deal"]
-    entity_id: Uuid
+class AboutATimer(AboutARule):
     due_at: Timestamp
 
 

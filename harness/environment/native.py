@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from harness.environment import keeper, postgres, rabbitmq, toxiproxy
+from harness.environment import keeper, postgres, rabbitmq, sinks, toxiproxy
 from harness.environment.owner import Keeper
 from harness.environment.plan import database_url, plan, upstreams
 from harness.environment.ports import PortLease
@@ -108,7 +108,7 @@ def _bring_up(target: Target, servers: Servers, stack: Stack, lease: PortLease, 
             broker = pool.submit(_bring_up_broker, servers, stack, on_step)
             database = pool.submit(_bring_up_database, target, servers, stack, on_step)
             proxies = pool.submit(_bring_up_proxies, target, stack, lease, on_step)
-            futures += [broker, database, proxies]
+            futures += [broker, database, proxies, pool.submit(_bring_up_sinks, stack, on_step)]
             _done([database, proxies])
             futures += [pool.submit(_bring_up_service, stack.processes[name], on_step) for name in stack.services]
             _done(futures)
@@ -159,6 +159,12 @@ def _bring_up_proxies(target: Target, stack: Stack, lease: PortLease, on_step: O
     server.await_ready()
     toxiproxy.populate(stack.toxiproxy_url, edges=stack.edges, upstreams=upstreams(target, stack), log=server.log)
     on_step("proxies are ready")
+
+
+def _bring_up_sinks(stack: Stack, on_step: OnStep) -> None:
+    stack.processes[sinks.NAME].start()
+    stack.processes[sinks.NAME].await_ready()
+    on_step("sinks are ready")
 
 
 def _bring_up_service(process: ManagedProcess, on_step: OnStep) -> None:

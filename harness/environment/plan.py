@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.environment import postgres, rabbitmq, services, toxiproxy
+from harness.environment import postgres, rabbitmq, services, sinks, toxiproxy
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.processes import ProcessRecord
 from harness.environment.servers import Servers
@@ -31,9 +31,10 @@ def plan(
     if stack_file(run_dir, name).exists():
         raise EnvironmentFailed(f"{run_dir} has a stack {name!r} already; take another run directory or name")
     replicas = {f"{service}-b": service for service in target.services}
-    ends = ("database", "broker", "toxiproxy", _MAPPER, _NODE, *target.services, *replicas)
+    outside = ("webhook", "mail", sinks.NAME)
+    ends = ("database", "broker", "toxiproxy", _MAPPER, _NODE, *outside, *target.services, *replicas)
     addresses = {end: f"{_HOST}:{take_port()}" for end in ends}
-    users = (postgres.SUPERUSER, rabbitmq.USER, *target.database.roles)
+    users = (postgres.SUPERUSER, rabbitmq.USER, sinks.SECRET, *target.database.roles)
     passwords = {user: secrets.token_urlsafe(18) for user in users}
     stack = Stack(
         name=name,
@@ -84,5 +85,6 @@ def _servers(servers: Servers, stack: Stack) -> dict[str, ProcessRecord]:
         ),
         postgres.record(servers, state_dir=state_dir, port=port["database"]),
         toxiproxy.record(servers, state_dir=state_dir, port=port["toxiproxy"]),
+        sinks.record(stack),
     )
     return {record.name: record for record in made}

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from harness.environment import rabbitmq
+from harness.environment import rabbitmq, sinks
 from harness.environment.processes import ProcessRecord, plain_environment
 from harness.environment.stack import Stack
 from harness.target import Target, fill
@@ -40,6 +40,7 @@ def _known(target: Target, stack: Stack) -> dict[str, str]:
         "broker_user": rabbitmq.USER,
         "broker_password": stack.passwords[rabbitmq.USER],
         "vhost": rabbitmq.VHOST,
+        "webhook_secret": stack.passwords[sinks.SECRET],
         "tokens": json.dumps(tokens),
         **{f"edge {edge}": listen for edge, listen in stack.edges.items()},
         **{f"password {role}": password for role, password in stack.passwords.items()},

@@ -60,7 +60,7 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
 
     @cached_property
     def processes(self) -> dict[str, ManagedProcess]:
-        """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd`` and ``toxiproxy``."""
+        """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd``, ``toxiproxy`` and ``sinks``."""
         places = {"state_dir": self.state_dir, "run_dir": self.run_dir, "log_dir": self.log_dir}
         return {name: ManagedProcess(one, journal=self.save, **places) for name, one in self.records.items()}
 

@@ -19,6 +19,7 @@ from harness.evidence.records import (
     How,
     Operation,
     ProcessStart,
+    Received,
     RestingMessage,
     Rows,
     ScenarioRecord,
@@ -30,7 +31,7 @@ from harness.target import Target, load_target
 
 @dataclass(frozen=True)
 class Evidence:
-    """What four independent witnesses said (clients, log, broker, database), and what we broke meanwhile."""
+    """What independent witnesses said (clients, log, broker, database, sinks), and what we broke meanwhile."""
 
     scenario: ScenarioRecord
     target: Target
@@ -38,6 +39,7 @@ class Evidence:
     operations: tuple[Operation, ...] = ()
     tap: tuple[TapMessage, ...] = ()
     resting: tuple[RestingMessage, ...] = ()
+    received: tuple[Received, ...] = ()
     rows: Rows = field(default_factory=Rows)
     faults: tuple[Fault, ...] = ()
 
@@ -144,6 +146,7 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         operations=read_records(directory.operations_file, Operation),
         tap=read_records(directory.tap_file, TapMessage),
         resting=read_records(directory.resting_file, RestingMessage),
+        received=read_records(directory.sinks_file, Received),
         rows=read_json(directory.rows_file, Rows),
         faults=read_records(directory.faults_file, Fault),
     )

@@ -97,11 +97,33 @@ class RestingMessage(Message, frozen=True, kw_only=True):
     queue: str
 
 
+class Received(Struct, frozen=True, kw_only=True):
+    """What came to one of the sinks, and how that answered. ``key``: Idempotency-Key, or Message-ID of a mail."""
+
+    kind: Literal["webhook", "mail"]
+    place: str
+    received_at: str
+    key: str | None
+    signed: bool | None
+    status: int
+    digest: str
+    body: str
+    correlation_id: str | None
+    rule_id: str | None = None
+    event_id: str | None = None
+    entity_id: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        return 200 <= self.status < 300
+
+
 class LeadRow(Struct, frozen=True):
     id: str
     email: str
     external_id: str | None
     version: int
+    owner_id: str | None = None
 
 
 class DealRow(Struct, frozen=True):
@@ -147,6 +169,7 @@ class RuleRow(Struct, frozen=True):
     to_stage: str | None
     action: str
     enabled: bool
+    parameters: dict[str, Any] = {}
 
 
 class ExecutionRow(Struct, frozen=True):
@@ -157,12 +180,21 @@ class ExecutionRow(Struct, frozen=True):
     status: str
     attempts: int
     correlation_id: str
+    id: str = ""
 
 
 class ProcessedRow(Struct, frozen=True):
     event_id: str
     event_type: str
     correlation_id: str
+
+
+class AlertRow(Struct, frozen=True):
+    alert_id: str
+    event_id: str | None
+    correlation_id: str
+    reason: str
+    delivered: bool
 
 
 class Rows(Struct, frozen=True):
@@ -176,6 +208,7 @@ class Rows(Struct, frozen=True):
     rules: tuple[RuleRow, ...] = ()
     executions: tuple[ExecutionRow, ...] = ()
     processed: tuple[ProcessedRow, ...] = ()
+    alerts: tuple[AlertRow, ...] = ()
 
 
 How = Literal["running", "stopped", "forced", "killed", "crashed"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.evidence.recording import Recording
-from harness.evidence.records import RestingMessage, Rows, ScenarioRecord, TapMessage
+from harness.evidence.records import Received, RestingMessage, Rows, ScenarioRecord, TapMessage
 from harness.evidence.run_directory import ScenarioDirectory, write_json, write_records
 
 
@@ -16,6 +16,7 @@ def write_evidence(
     recording: Recording,
     tap: Sequence[TapMessage],
     resting: Sequence[RestingMessage],
+    received: Sequence[Received],
     rows: Rows,
 ) -> None:
     """Write all files of one scenario. ``scenario.json`` comes last: a folder that has it is complete."""
@@ -23,5 +24,6 @@ def write_evidence(
     write_records(directory.faults_file, recording.faults)
     write_records(directory.tap_file, tap)
     write_records(directory.resting_file, resting)
+    write_records(directory.sinks_file, received)
     write_json(directory.rows_file, rows)
     write_json(directory.scenario_file, scenario)

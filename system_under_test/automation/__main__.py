@@ -3,4 +3,4 @@
 from system_under_test.automation.app import assemble
 from system_under_test.service_kit import runtime
 
-runtime.run("automation", assemble, calls_crm=True)
+runtime.run("automation", assemble, calls_crm=True, acts=True)

@@ -6,32 +6,42 @@ import asyncio
 import contextvars
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from system_under_test.automation import retries, topology
+from system_under_test.automation.burial import Burial
 from system_under_test.automation.delivery import Delivery
 from system_under_test.automation.dependencies import Abandoned
 from system_under_test.automation.handling import Handling
-from system_under_test.automation.retries import DeadLetter, Done, GiveBack, Retry, TooManyHops, Verdict
-from system_under_test.automation.topology import EVENTS
+from system_under_test.automation.retries import (
+    DeadLetter,
+    DeliveredTooOften,
+    Done,
+    GiveBack,
+    Retry,
+    TooManyHops,
+    Verdict,
+)
+from system_under_test.automation.topology import EVENTS, UNDELIVERABLE
 from system_under_test.service_kit import correlation, logs, metrics
 from system_under_test.service_kit.broker import BrokerUnavailable, Life, Link
-from system_under_test.service_kit.clock import Backoff, pause
 from system_under_test.service_kit.correlation import new_id
-from system_under_test.service_kit.publisher import Message, Publisher
 from system_under_test.service_kit.runtime import background
 from system_under_test.service_kit.settings import Settings
+
+Carry = Callable[[Delivery], Coroutine[Any, Any, None]]
 
 _MOST_HOPS = 5
 
 
 class Consumer:
-    def __init__(self, settings: Settings, publisher: Publisher, handling: Handling, stopping: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, burial: Burial, handling: Handling, stopping: asyncio.Event) -> None:
         self._profile, self._tag = settings.profile, settings.instance
-        self._publisher, self._handling, self._stopping = publisher, handling, stopping
+        self._burial, self._handling, self._stopping = burial, handling, stopping
         self._turns = Turns()
         self._slots = asyncio.Semaphore(self._profile.handlers)
         self._in_hand: set[asyncio.Task[None]] = set()
@@ -49,22 +59,21 @@ class Consumer:
         await topology.declare(life, self._profile)
         await life.call("basic_qos", prefetch_count=self._profile.prefetch)
 
-        def on_message(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            self._take(Delivery(life, method.delivery_tag, method.redelivered, properties, body, new_id()))
+        for queue, carry in ((EVENTS, self._carry), (UNDELIVERABLE, self._carry_out)):
+            await life.call(
+                "basic_consume",
+                queue=queue,
+                on_message_callback=partial(self._on_message, life, carry),
+                auto_ack=False,
+                consumer_tag=f"{self._tag} {queue}",
+            )
 
-        await life.call(
-            "basic_consume",
-            queue=EVENTS,
-            on_message_callback=on_message,
-            auto_ack=False,
-            consumer_tag=self._tag,
-        )
-
-    def _take(self, delivery: Delivery) -> None:
+    def _on_message(self, life: Life, carry: Carry, _: Any, method: Any, properties: Any, body: bytes) -> None:
+        delivery = Delivery(properties, body, life, method.delivery_tag, method.redelivered, new_id())
         if self._stopping.is_set():
             delivery.life.give_back(delivery.tag)
             return
-        task = asyncio.create_task(self._carry(delivery), context=contextvars.Context())
+        task = asyncio.create_task(carry(delivery), context=contextvars.Context())
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
 
@@ -72,7 +81,8 @@ class Consumer:
         """Take nothing more, finish what is in hand, give back what is not finished in time."""
         if (life := self.link.life) is not None:
             with suppress(BrokerUnavailable):
-                await life.call("basic_cancel", consumer_tag=self._tag)
+                for queue in (EVENTS, UNDELIVERABLE):
+                    await life.call("basic_cancel", consumer_tag=f"{self._tag} {queue}")
         if self._in_hand:
             await asyncio.wait(self._in_hand, timeout=self._profile.handler_deadline_s)
         for task in self._in_hand:
@@ -92,7 +102,7 @@ class Consumer:
             )
             try:
                 status = await self._execute(delivery, await self._judge(delivery))
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, Abandoned):
                 status = "requeued"
             if status == "acked" and delivery.life.lost.done():
                 status = "requeued"
@@ -112,6 +122,16 @@ class Consumer:
                 delivery.life.give_back(delivery.tag)
             else:
                 delivery.life.ack(delivery.tag)
+
+    async def _carry_out(self, delivery: Delivery) -> None:
+        """The broker gave up on it: nobody has handled it to its end, so nobody has written its papers either."""
+        with correlation.using(delivery.context()):
+            error = DeliveredTooOften("it was delivered again and again, and never settled")
+            buried = False
+            with suppress(Abandoned, asyncio.CancelledError):
+                buried = await self._burial.bury(delivery, DeadLetter("delivery_limit", error), delivery.life.lost)
+            settle = delivery.life.ack if buried else delivery.life.give_back
+            settle(delivery.tag)
 
     async def _judge(self, delivery: Delivery) -> Verdict:
         """Have it handled, and say what that means for the delivery."""
@@ -135,31 +155,13 @@ class Consumer:
             case Done():
                 return "acked"
             case Retry():
-                confirmed = await self._publish(delivery, retries.retry_copy(delivery, verdict))
-                return "retried" if confirmed else "requeued"
+                copy = retries.retry_copy(delivery, verdict)
+                return "retried" if await self._burial.publish(copy, delivery.life.lost) else "requeued"
             case DeadLetter():
-                if not await self._publish(delivery, retries.dead_letter_copy(delivery, verdict)):
-                    return "requeued"
-                logs.line(
-                    "event.dead_lettered",
-                    "dead_lettered",
-                    level="error",
-                    reason=verdict.reason,
-                    error=logs.describe(verdict.error),
-                    attempts=delivery.attempt,
-                )
-                return "dead_lettered"
+                buried = await self._burial.bury(delivery, verdict, delivery.life.lost)
+                return "dead_lettered" if buried else "requeued"
             case GiveBack():
                 return "requeued"
-
-    async def _publish(self, delivery: Delivery, copy: Message) -> bool:
-        """Until the broker confirms the copy. As long as it does not, the original stays where it is."""
-        backoff = Backoff(self._profile.reconnect_first_s, self._profile.reconnect_most_s)
-        while not (await self._publisher.publish(copy)).confirmed:
-            if self._stopping.is_set() or delivery.life.lost.done():
-                return False
-            await pause(backoff.next_s(), unless=self._stopping)
-        return True
 
 
 class Turns:

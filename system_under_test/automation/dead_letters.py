@@ -59,7 +59,7 @@ class DeadLetters:
         """Publish, be sure, say so, only then take it out: of two after a crash, one is recognised."""
         async with self._taken() as drawer:
             letter = await drawer.find(event_id)
-            copy = retries.replay_copy(letter.properties, letter.body)
+            copy = retries.replay_copy(letter)
             if not (await self._publisher.publish(copy)).confirmed:
                 raise unavailable("the broker did not confirm the replay; the dead letter stays where it is")
             _say("dead_letter.replayed", "replayed", letter, caller.name)
@@ -100,7 +100,7 @@ class Drawer:
         return letter
 
     def _on_letter(self, _: Any, method: Any, properties: Any, body: bytes) -> None:
-        letter = Delivery(self._life, method.delivery_tag, method.redelivered, properties, body, id="")
+        letter = Delivery(properties, body, self._life, method.delivery_tag, method.redelivered, id="")
         self._answer.set_result(letter)
 
     async def find(self, event_id: str) -> Delivery:
@@ -128,18 +128,12 @@ def _shown(letter: Delivery) -> dict[str, object]:
         "event_type": letter.properties.type,
         "entity_type": context.entity_type,
         "entity_id": context.entity_id,
-        "reason": headers.get("dead_letter_reason") or _brokers_reason(headers),
+        "reason": headers.get("dead_letter_reason"),
         "attempts": letter.attempt,
         "error_class": headers.get("dead_letter_error_class"),
         "error": headers.get("dead_letter_error"),
         "stack": headers.get("dead_letter_stack"),
     }
-
-
-def _brokers_reason(headers: dict[str, Any]) -> str | None:
-    """The broker itself puts messages here that were delivered too often."""
-    deaths = headers.get("x-death") or [{}]
-    return str(deaths[0]["reason"]) if "reason" in deaths[0] else None
 
 
 def _say(kind: str, status: str, letter: Delivery, actor: str) -> None:

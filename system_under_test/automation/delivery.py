@@ -1,4 +1,4 @@
-"""A message as it was delivered to us, and what can be known of it even if it cannot be read."""
+"""A message, as it was delivered to us or as it lies in a queue, and what can be known of it even unread."""
 
 from __future__ import annotations
 
@@ -18,13 +18,9 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    life: Life
-    tag: int
-    redelivered: bool
+class Letter:
     properties: Any
     body: bytes
-    id: str
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -36,6 +32,12 @@ class Delivery:
         """Our own header: what the broker counts does not survive a copy."""
         attempt = self.headers.get("attempt")
         return attempt if isinstance(attempt, int) and attempt >= 1 else 1
+
+    @property
+    def replays(self) -> int:
+        """How often an operator has sent it round again."""
+        replays = self.headers.get("replays")
+        return replays if isinstance(replays, int) else 0
 
     def read(self) -> Envelope:
         try:
@@ -64,6 +66,14 @@ class Delivery:
             parent_span_id=span_or_none(self.headers.get("span_id")),
             hop_count=hops if isinstance(hops, int) else 0,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery(Letter):
+    life: Life
+    tag: int
+    redelivered: bool
+    id: str
 
 
 def _loosely(body: bytes) -> dict[str, Any]:

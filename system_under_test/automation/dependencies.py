@@ -10,7 +10,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from system_under_test.service_kit.broker import Life
 from system_under_test.service_kit.calls import PeerTrouble
 from system_under_test.service_kit.clock import pause
 from system_under_test.service_kit.database import UNAVAILABLE
@@ -25,12 +24,18 @@ class Abandoned(Exception):
 
 
 class Hold:
-    def __init__(self, database: Dependency, crm: Dependency, stopping: asyncio.Event, profile: Profile) -> None:
-        self._database, self._crm = database, crm
+    def __init__(
+        self, database: Dependency, peers: list[Dependency], stopping: asyncio.Event, profile: Profile
+    ) -> None:
+        self._database, self._peers = database, {peer.name: peer for peer in peers}
         self._stopping, self._deadline_s = stopping, profile.handler_deadline_s
 
-    async def through(self, step: Callable[[], Awaitable[T]], life: Life) -> T:
-        """Do a step, again after each outage. What fails while its dependency is up, fails for the caller."""
+    async def through(self, step: Callable[[], Awaitable[T]], lost: asyncio.Future[Any] | None = None) -> T:
+        """Do a step, again after each outage. What fails while its dependency is up, fails for the caller.
+
+        When `lost` is done, the broker has given the work to somebody else. Who is outside (a webhook's receiver,
+        a mail server) is no dependency.
+        """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._deadline_s
         while True:
@@ -38,25 +43,26 @@ class Hold:
                 async with asyncio.timeout(self._deadline_s):
                     return await step()
             except PeerTrouble as trouble:
-                if not (trouble.may_be_down and await self._was_down(self._crm, life)):
+                peer = self._peers.get(trouble.peer)
+                if peer is None or not (trouble.may_be_down and await self._was_down(peer, lost)):
                     raise
             except UNAVAILABLE:
-                if await self._was_down(self._database, life):
+                if await self._was_down(self._database, lost):
                     give_up = loop.time() + self._deadline_s
                 elif loop.time() > give_up:
                     raise
                 else:  # a connection was cut, a lock was taken: the next try may find it better
                     await pause(random.uniform(0.05, 0.25), unless=self._stopping)
-            if self._stopping.is_set() or life.lost.done():
+            if self._stopping.is_set() or (lost is not None and lost.done()):
                 raise Abandoned
 
-    async def _was_down(self, dependency: Dependency, life: Life) -> bool:
+    async def _was_down(self, dependency: Dependency, lost: asyncio.Future[Any] | None) -> bool:
         """Look whether it is down, and if so, return only when it is up again."""
         if (await dependency.check()).status == "up":
             return False
         up = asyncio.ensure_future(dependency.up.wait())
         stop = asyncio.ensure_future(self._stopping.wait())
-        waits: set[asyncio.Future[Any]] = {up, stop, life.lost}
+        waits: set[asyncio.Future[Any]] = {up, stop} if lost is None else {up, stop, lost}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

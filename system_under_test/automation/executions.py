@@ -6,6 +6,7 @@ that somebody works on it as long as the lease lives, and that somebody died on 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -68,6 +69,19 @@ async def _claim_existing(work: Work, rule: Rule, event: Envelope, owner: str, l
         (owner, lease_s, row["id"]),
     )
     return Claim("ours", row["id"], row["attempts"] + 1)
+
+
+async def choose(work: Work, execution_id: UUID, candidates: Sequence[str]) -> str:
+    """The next of them in turn. Once chosen, it stays: a second try must not give the same work to another."""
+    row = await work.one(
+        "UPDATE automation.automation_executions SET chosen_id ="
+        " coalesce(chosen_id, (%s::uuid[])[1 + nextval('automation.turns') %% %s]) WHERE id = %s RETURNING chosen_id",
+        list(candidates),
+        len(candidates),
+        execution_id,
+    )
+    assert row is not None
+    return str(row["chosen_id"])
 
 
 async def succeed(work: Work, execution_id: UUID, owner: str, result: dict[str, Any]) -> bool:

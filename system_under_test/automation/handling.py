@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from uuid import UUID
 
-from system_under_test.automation import executions, rules
-from system_under_test.automation.actions.create_deal import create_deal
+from system_under_test.automation import executions, rules, timers
+from system_under_test.automation.actions import ACTIONS, DEFERRED
+from system_under_test.automation.actions.job import Job, Reach
 from system_under_test.automation.delivery import Delivery
 from system_under_test.automation.dependencies import Hold
 from system_under_test.automation.executions import Claim
@@ -19,34 +20,34 @@ from system_under_test.automation.retries import LeaseLost, NonRetryable
 from system_under_test.automation.rules import Rule
 from system_under_test.automation.topology import EVENTS
 from system_under_test.service_kit import correlation, logs, metrics
-from system_under_test.service_kit.calls import Peer
 from system_under_test.service_kit.clock import Backoff
 from system_under_test.service_kit.correlation import new_span
 from system_under_test.service_kit.database import UNAVAILABLE, Database, Work
 from system_under_test.service_kit.envelope import Envelope
 from system_under_test.service_kit.settings import Settings
 
-Action = Callable[[Peer, Envelope, dict[str, Any], int], Awaitable[dict[str, Any]]]
-ACTIONS: dict[str, Action] = {"create_deal": create_deal}
-
 
 class Handling:
-    def __init__(self, database: Database, crm: Peer, hold: Hold, settings: Settings) -> None:
-        self._database, self._crm, self._hold = database, crm, hold
+    def __init__(self, database: Database, reach: Reach, hold: Hold, settings: Settings) -> None:
+        self._database, self._reach, self._hold = database, reach, hold
         self._owner, self._profile = settings.instance, settings.profile
 
     async def handle(self, delivery: Delivery, event: Envelope) -> None:
-        due = await self._hold.through(lambda: self._database.read(lambda work: _due(work, event)), delivery.life)
+        lost = delivery.life.lost
+        due = await self._hold.through(lambda: self._database.read(lambda work: _due(work, event)), lost)
         if due is None:
-            logs.line("event.deduplicated", "duplicate", queue=EVENTS, delivery_id=delivery.id)
-            metrics.count("events.deduplicated")
+            _deduplicated(delivery)
             return
         for rule in due:
             if _evaluate(rule, event):
-                await self._hold.through(partial(self._execute, rule, event, delivery), delivery.life)
-        await self._hold.through(lambda: self._database.run(lambda work: _processed(work, event)), delivery.life)
+                if rule.action in DEFERRED:
+                    await self._hold.through(partial(self._defer, rule, event, delivery.replays), lost)
+                else:
+                    await self._hold.through(partial(self.execute, rule, event, delivery.attempt), lost)
+        await self._hold.through(lambda: self._database.run(lambda work: _processed(work, event, delivery)), lost)
 
-    async def _execute(self, rule: Rule, event: Envelope, delivery: Delivery) -> None:
+    async def execute(self, rule: Rule, event: Envelope, attempt: int) -> None:
+        """Run the rule's action, once for the entity in its lifetime."""
         claim = await self._claimed(rule, event)
         with correlation.using(_caused_by(event)):
             line = partial(
@@ -60,18 +61,20 @@ class Handling:
             started = time.perf_counter()
             status = "failed"
             try:
-                status = await self._act(rule, event, delivery, claim)
+                status = await self._act(rule, event, attempt, claim)
             finally:
                 duration_ms = round((time.perf_counter() - started) * 1000, 3)
                 level: logs.Level = "warning" if status == "failed" else "info"
                 line("action.completed", status, level=level, duration_ms=duration_ms)
                 metrics.count(f"actions.{status}")
 
-    async def _act(self, rule: Rule, event: Envelope, delivery: Delivery, claim: Claim) -> str:
+    async def _act(self, rule: Rule, event: Envelope, attempt: int, claim: Claim) -> str:
         if claim.state == "done":
             return "skipped"
         try:
-            result = await ACTIONS[rule.action](self._crm, event, rule.parameters, delivery.attempt)
+            choose = partial(self._choose, claim.execution_id)
+            job = Job(rule.id, rule.parameters, event, claim.execution_id, attempt, choose)
+            result = await ACTIONS[rule.action](self._reach, job)
             if not await self._database.run(
                 lambda work: executions.succeed(work, claim.execution_id, self._owner, result)
             ):
@@ -80,6 +83,12 @@ class Handling:
             await self._note_failure(claim, logs.describe(error))
             raise
         return "succeeded"
+
+    async def _defer(self, rule: Rule, event: Envelope, replays: int) -> None:
+        await self._database.run(lambda work: timers.schedule(work, rule, event, self._profile.sla_s, replays))
+
+    async def _choose(self, execution_id: UUID, candidates: Sequence[str]) -> str:
+        return await self._database.run(lambda work: executions.choose(work, execution_id, candidates))
 
     async def _claimed(self, rule: Rule, event: Envelope) -> Claim:
         """Claim it. While another worker holds it we wait: it succeeds, it fails, or its lease runs out."""
@@ -127,12 +136,22 @@ def _caused_by(event: Envelope) -> correlation.Context:
     )
 
 
-async def _processed(work: Work, event: Envelope) -> None:
-    """Counted where it is known to be the first time, so that the count is of events, not of deliveries."""
-    inserted = await work.connection.execute(
-        "INSERT INTO automation.processed_events (event_id, event_type, correlation_id) VALUES (%s, %s, %s)"
-        " ON CONFLICT (event_id) DO NOTHING",
-        (event.event_id, event.event_type, event.correlation_id),
+async def _processed(work: Work, event: Envelope, delivery: Delivery) -> None:
+    """The event is done with, by this delivery or by one that was faster: then this one was its duplicate."""
+    if event.event_type.endswith(".stage.changed"):
+        await timers.cancel_left(work, event)
+    row = await work.one(
+        "INSERT INTO automation.processed_events AS done (event_id, event_type, correlation_id, delivery_id)"
+        " VALUES (%s, %s, %s, %s) ON CONFLICT (event_id) DO UPDATE SET delivery_id = done.delivery_id"
+        " RETURNING delivery_id",
+        *(event.event_id, event.event_type, event.correlation_id, delivery.id),
     )
-    if inserted.rowcount == 1:
+    if row is not None and str(row["delivery_id"]) != delivery.id:
+        work.once_committed(lambda: _deduplicated(delivery))
+    else:
         work.once_committed(lambda: metrics.count("events.processed"))
+
+
+def _deduplicated(delivery: Delivery) -> None:
+    logs.line("event.deduplicated", "duplicate", queue=EVENTS, delivery_id=delivery.id)
+    metrics.count("events.deduplicated")

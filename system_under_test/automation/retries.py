@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from system_under_test.automation.delivery import Delivery, Unreadable
+from system_under_test.automation.delivery import Letter, Unreadable
 from system_under_test.automation.topology import DEAD_LETTERS, EVENTS, retry_queue
 from system_under_test.service_kit import correlation, logs
 from system_under_test.service_kit.calls import PeerTrouble
@@ -33,6 +33,10 @@ class NonRetryable(Exception):
 
 class TooManyHops(Exception):
     """Events that cause each other in a circle."""
+
+
+class DeliveredTooOften(Exception):
+    """Whoever took it died of it, or never came to an end."""
 
 
 class LeaseLost(Exception):
@@ -68,7 +72,9 @@ Verdict = Done | GiveBack | Retry | DeadLetter
 
 def verdict_on(error: Exception, attempt: int, profile: Profile) -> Verdict:
     if isinstance(error, _PASSING):
-        return Retry(rung=attempt) if attempt < profile.max_attempts else DeadLetter("exhausted", error)
+        if attempt >= profile.max_attempts:
+            return DeadLetter("exhausted", error)
+        return Retry(rung=_rung(attempt, getattr(error, "retry_after_s", None) or 0, profile))
     if isinstance(error, Unreadable):
         return DeadLetter("schema_invalid", error)
     if isinstance(error, TooManyHops):
@@ -76,34 +82,43 @@ def verdict_on(error: Exception, attempt: int, profile: Profile) -> Verdict:
     return DeadLetter("non_retryable", error)
 
 
-def retry_copy(delivery: Delivery, retry: Retry) -> Message:
-    properties = _copy(delivery.properties)
-    properties.headers["attempt"] = delivery.attempt + 1
-    return Message("", retry_queue(retry.rung), delivery.body, properties)
+def _rung(attempt: int, asked_s: float, profile: Profile) -> int:
+    """The ladder's next rung, or the first that is as long as we were asked to wait, or the longest."""
+    delays_ms = profile.retry_delays_ms
+    patient = (
+        rung for rung, delay_ms in enumerate(delays_ms, start=1) if rung >= attempt and delay_ms >= asked_s * 1e3
+    )
+    return next(patient, len(delays_ms))
 
 
-def dead_letter_copy(delivery: Delivery, verdict: DeadLetter) -> Message:
-    properties = _copy(delivery.properties)
+def retry_copy(letter: Letter, retry: Retry) -> Message:
+    properties = _copy(letter.properties)
+    properties.headers["attempt"] = letter.attempt + 1
+    return Message("", retry_queue(retry.rung), letter.body, properties)
+
+
+def dead_letter_copy(letter: Letter, verdict: DeadLetter) -> Message:
+    properties = _copy(letter.properties)
     properties.headers.update(
-        attempt=delivery.attempt,
+        attempt=letter.attempt,
         dead_letter_reason=verdict.reason,
         dead_letter_error_class=type(verdict.error).__name__,
         dead_letter_error=logs.describe(verdict.error),
         dead_letter_stack=_short_stack(verdict.error),
     )
-    return Message("", DEAD_LETTERS, delivery.body, properties)
+    return Message("", DEAD_LETTERS, letter.body, properties)
 
 
-def replay_copy(properties: Any, body: bytes) -> Message:
+def replay_copy(letter: Letter) -> Message:
     """As if it came for the first time, but with the ids that it always had."""
-    fresh = _copy(properties)
+    fresh = _copy(letter.properties)
     fresh.headers = {
         name: value
         for name, value in fresh.headers.items()
         if not name.startswith((_DEAD_LETTER_HEADER, _BROKERS_OWN_HEADER))
     }
-    fresh.headers["attempt"] = 1
-    return Message("", EVENTS, body, fresh)
+    fresh.headers.update(attempt=1, replays=letter.replays + 1)
+    return Message("", EVENTS, letter.body, fresh)
 
 
 def _copy(properties: Any) -> Any:

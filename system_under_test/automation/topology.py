@@ -9,6 +9,7 @@ from system_under_test.service_kit.settings import Profile
 
 EVENTS = "automation.events"
 DEAD_LETTERS = "automation.dlq"
+UNDELIVERABLE = "automation.undeliverable"  # where the broker puts what was delivered too often, until we bury it
 _BINDINGS = ("lead.#", "deal.#")
 
 # At-least-once dead lettering needs both: the strategy, and a queue that refuses rather than drops.
@@ -19,7 +20,7 @@ _LOSES_NOTHING = {
     "x-overflow": "reject-publish",
 }
 _CRASH_GUARD = 20
-_LISTING_RETURNS_MESSAGES = 1_000_000  # each return counts as a delivery, and 4.x gives up after 20 of them
+_NEVER_GIVES_UP = 1_000_000  # each return counts as a delivery, and 4.x gives up after 20 of them
 
 
 def retry_queue(rung: int) -> str:
@@ -28,9 +29,11 @@ def retry_queue(rung: int) -> str:
 
 async def declare(life: Life, profile: Profile) -> None:
     await declare_exchange(life)
-    await _queue(life, DEAD_LETTERS, {"x-queue-type": "quorum", "x-delivery-limit": _LISTING_RETURNS_MESSAGES})
-    events = {"x-dead-letter-routing-key": DEAD_LETTERS, "x-delivery-limit": _CRASH_GUARD}
-    await _queue(life, EVENTS, {**_LOSES_NOTHING, **events})
+    await _queue(life, DEAD_LETTERS, {"x-queue-type": "quorum", "x-delivery-limit": _NEVER_GIVES_UP})
+    await _queue(life, UNDELIVERABLE, {"x-queue-type": "quorum", "x-delivery-limit": _NEVER_GIVES_UP})
+    # One consumer at a time keeps the order of an entity's events; another replica's waits to take over.
+    events = {"x-dead-letter-routing-key": UNDELIVERABLE, "x-delivery-limit": _CRASH_GUARD}
+    await _queue(life, EVENTS, {**_LOSES_NOTHING, **events, "x-single-active-consumer": True})
     for binding in _BINDINGS:
         await life.call("queue_bind", queue=EVENTS, exchange=EXCHANGE, routing_key=binding)
     for rung, delay_ms in enumerate(profile.retry_delays_ms, start=1):

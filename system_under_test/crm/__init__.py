@@ -1,1 +1,1 @@
-"""crm: owns leads and deals."""
+"""crm: owns users, leads and deals."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from system_under_test.crm.deals import Deals
 from system_under_test.crm.leads import Leads
+from system_under_test.crm.users import Users
 from system_under_test.service_kit import health
 from system_under_test.service_kit.database import Database
 from system_under_test.service_kit.http import create_app, serving
@@ -29,7 +30,8 @@ async def assemble(settings: Settings, listener: socket.socket, stopping: asynci
         ],
         stopping,
     )
-    app = create_app(settings, vitals, database_health, [*Leads(database).routes(), *Deals(database).routes()])
+    routes = [*Users(database).routes(), *Leads(database).routes(), *Deals(database).routes()]
+    app = create_app(settings, vitals, database_health, routes)
     async with (
         database.opened(),
         relaying(settings, publisher),

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 from starlette.routing import BaseRoute
 
 from system_under_test.service_kit import outbox
@@ -14,11 +13,11 @@ from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem
-from system_under_test.service_kit.requests import After, Body, Limit, Text, page
+from system_under_test.service_kit.requests import After, Body, Id, Limit, Text, page
 
 
 class NewDeal(Body):
-    lead_id: Annotated[UUID, Field(strict=False)]  # JSON has no UUID; a string is what there is
+    lead_id: Id
     title: Text = "New deal"
 
 

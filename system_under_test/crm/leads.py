@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter
-from pydantic import Field
 from starlette.routing import BaseRoute
 
 from system_under_test.service_kit import outbox
@@ -14,9 +13,7 @@ from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem
-from system_under_test.service_kit.requests import After, Body, Limit, Text, page
-
-Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+from system_under_test.service_kit.requests import After, Body, Email, Id, Limit, Text, Version, page
 
 
 class NewLead(Body):
@@ -24,6 +21,15 @@ class NewLead(Body):
     email: Email
     external_id: Text | None = None
     phone: Text | None = None
+
+
+class LeadChange(Body):
+    """What is absent or null stays as it is."""
+
+    expected_version: Version = None
+    name: Text | None = None
+    phone: Text | None = None
+    owner_id: Id | None = None
 
 
 class Leads:
@@ -35,6 +41,7 @@ class Leads:
         router.add_api_route("/leads", self.create, methods=["POST"], status_code=201)
         router.add_api_route("/leads", self.list, methods=["GET"])
         router.add_api_route("/leads/{lead_id}", self.get, methods=["GET"])
+        router.add_api_route("/leads/{lead_id}", self.change, methods=["PATCH"])
         return router.routes
 
     async def create(self, lead: NewLead) -> dict[str, object]:
@@ -48,6 +55,9 @@ class Leads:
         if row is None:
             raise Problem(404, "lead-unknown", "there is no such lead")
         return _shown(row)
+
+    async def change(self, lead_id: UUID, change: LeadChange) -> dict[str, object]:
+        return await self._database.run(lambda work: _update(work, lead_id, change))
 
     async def list(self, limit: Limit = 50, after: After = None) -> dict[str, object]:
         async def find(work: Work) -> list[dict[str, Any]]:
@@ -85,6 +95,48 @@ async def _insert(work: Work, lead: NewLead) -> dict[str, object]:
     return _shown(row)
 
 
+async def _update(work: Work, lead_id: UUID, change: LeadChange) -> dict[str, object]:
+    """Lock, compare the version, then the values; only what differs is written, and it makes one event."""
+    row = await work.one("SELECT * FROM crm.leads WHERE id = %s FOR UPDATE", lead_id)
+    if row is None:
+        raise Problem(404, "lead-unknown", "there is no such lead")
+    if change.expected_version not in (None, row["version"]):
+        raise Problem(409, "stale-version", "the lead has changed since", current_version=row["version"])
+    wanted = change.model_dump(exclude={"expected_version"}, exclude_none=True)
+    changed = {name: value for name, value in wanted.items() if row[name] != value}
+    if not changed:
+        return {**_shown(row), "changed": False}
+    if "owner_id" in changed and not await work.one("SELECT id FROM crm.users WHERE id = %s", change.owner_id):
+        raise Problem(422, "user-unknown", "there is no such user to own it")
+    after = {**row, **changed}
+    updated = await work.one(
+        "UPDATE crm.leads SET name = %s, phone = %s, owner_id = %s, version = version + 1,"
+        " updated_at = clock_timestamp() WHERE id = %s RETURNING *",
+        after["name"],
+        after["phone"],
+        after["owner_id"],
+        lead_id,
+    )
+    assert updated is not None
+    await outbox.store(work, "crm", _event_of(changed, updated))
+    return {**_shown(updated), "changed": True}
+
+
+def _event_of(changed: dict[str, Any], row: dict[str, Any]) -> Change:
+    """Names of fields, never their values: those are personal data."""
+    payload: dict[str, Any] = {"changed": sorted(changed)}
+    if "owner_id" in changed:
+        payload["owner_id"] = str(row["owner_id"])
+    return Change(
+        table="crm.leads",
+        event_type="lead.assigned" if "owner_id" in changed else "lead.updated",
+        entity_type="lead",
+        entity_id=row["id"],
+        entity_version=row["version"],
+        payload=payload,
+    )
+
+
 async def _duplicate(work: Work, lead: NewLead) -> Problem:
     existing = await work.one(
         "SELECT id, external_id IS NOT DISTINCT FROM %s AND external_id IS NOT NULL AS same_external_id"
@@ -108,4 +160,5 @@ async def _duplicate(work: Work, lead: NewLead) -> Problem:
 
 def _shown(row: dict[str, Any]) -> dict[str, object]:
     times = {"created_at": rfc3339(row["created_at"]), "updated_at": rfc3339(row["updated_at"])}
-    return {**row, "id": str(row["id"]), **times}
+    owner_id = row["owner_id"] and str(row["owner_id"])
+    return {**row, "id": str(row["id"]), "owner_id": owner_id, **times}

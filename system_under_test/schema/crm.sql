@@ -1,7 +1,23 @@
--- crm: its role, its schema, leads and deals, and the outbox of what happened to them.
+-- crm: its role, its schema, users, leads and deals, and the outbox of what happened to leads and deals.
 CREATE ROLE crm LOGIN;
 CREATE SCHEMA crm AUTHORIZATION crm;
 SET ROLE crm;
+
+CREATE TABLE crm.users (
+    id         uuid PRIMARY KEY,
+    name       text NOT NULL,
+    email      text NOT NULL,
+    role       text NOT NULL CHECK (role IN ('agent', 'manager')),
+    active     boolean NOT NULL DEFAULT true,
+    version    integer NOT NULL DEFAULT 1 CHECK (version > 0),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE UNIQUE INDEX users_email_key ON crm.users (lower(email));
+INSERT INTO crm.users (id, name, email, role) VALUES
+    ('00000000-0000-4000-8000-00000000a001', 'Agent One', 'agent.one@crm.test', 'agent'),
+    ('00000000-0000-4000-8000-00000000a002', 'Agent Two', 'agent.two@crm.test', 'agent'),
+    ('00000000-0000-4000-8000-00000000a003', 'Agent Three', 'agent.three@crm.test', 'agent'),
+    ('00000000-0000-4000-8000-00000000b001', 'Manager One', 'manager.one@crm.test', 'manager');
 
 CREATE TABLE crm.leads (
     id          uuid PRIMARY KEY,
@@ -9,6 +25,7 @@ CREATE TABLE crm.leads (
     name        text NOT NULL,
     email       text NOT NULL,
     phone       text,
+    owner_id    uuid REFERENCES crm.users (id),
     version     integer NOT NULL DEFAULT 1 CHECK (version > 0),
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -23,9 +27,81 @@ _PASSING_REFUSALS = frozenset({408, 425, 429})
 class PeerTrouble(Exception):
     """The peer did not answer, or answered that now is a bad time. Later the same call may succeed."""
 
-    def __init__(self, peer: str, what: str, *, may_be_down: bool) -> None:
+    def __init__(self, peer: str, what: str, *, may_be_down: bool = False, retry_after_s: float | None = None) -> None:
         super().__init__(f"{peer}: {what}")
-        self.peer, self.may_be_down = peer, may_be_down
+        self.peer, self.may_be_down, self.retry_after_s = peer, may_be_down, retry_after_s
+
+
+@dataclass(slots=True)
+class Answer:
+    """How a call ended. Of mail, `http_status` is the server's reply code."""
+
+    peer: str
+    status: str = "connection_error"
+    http_status: int | None = None
+    retry_after: str = ""
+
+    def or_trouble(self) -> int:
+        """The status. Raises PeerTrouble for silence, 5xx and refusals that pass."""
+        passing = self.http_status in _PASSING_REFUSALS
+        if self.http_status is not None and self.http_status < 500 and not passing:
+            return self.http_status
+        raise PeerTrouble(
+            self.peer,
+            f"{self.status} {self.http_status or ''}".strip(),
+            may_be_down=not passing,
+            retry_after_s=_seconds_until(self.retry_after),
+        )
+
+
+@contextmanager
+def observed(peer: str, method: str, route: str, *, attempt: int) -> Iterator[Answer]:
+    """The two lines around a call. What the network does to it ends up in the answer."""
+    answer = Answer(peer)
+    with correlation.using(correlation.current().child()):
+        logs.line("call.sent", "sent", peer=peer, method=method, route=route, attempt=attempt)
+        started = time.perf_counter()
+        try:
+            yield answer
+            answer.status = _status_of(answer.http_status)
+        except (httpx.TimeoutException, TimeoutError):
+            answer.status = "timeout"
+        except (httpx.HTTPError, OSError):
+            pass
+        finally:
+            _log_completed(answer, started)
+
+
+def _status_of(http_status: int | None) -> str:
+    if http_status is None:
+        return "connection_error"
+    return "server_error" if http_status >= 500 else "client_error" if http_status >= 400 else "ok"
+
+
+def _log_completed(answer: Answer, started: float) -> None:
+    duration_ms = round((time.perf_counter() - started) * 1000, 3)
+    level: logs.Level = "info" if answer.status in ("ok", "client_error") else "warning"
+    logs.line(
+        "call.completed",
+        answer.status,
+        level=level,
+        peer=answer.peer,
+        http_status=answer.http_status,
+        duration_ms=duration_ms,
+    )
+    metrics.count(f"calls.{answer.peer}.{answer.status}")
+    metrics.observe(f"calls.{answer.peer}.duration_ms", duration_ms)
+
+
+def _seconds_until(retry_after: str) -> float | None:
+    """Retry-After is a number of seconds or a date; anything else says nothing."""
+    if retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
 class Peer:
@@ -48,30 +124,25 @@ class Peer:
         await self._client.aclose()
 
     async def request(
-        self, method: str, route: str, *, path: Mapping[str, object], json: object = None, attempt: int = 1
+        self,
+        method: str,
+        route: str,
+        *,
+        path: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+        json: object = None,
+        attempt: int = 1,
     ) -> tuple[int, dict[str, Any]]:
         """Status and body. Raises PeerTrouble for time-outs, lost connections, 5xx and refusals that pass."""
-        with correlation.using(correlation.current().child()):
-            logs.line("call.sent", "sent", peer=self.name, method=method, route=route, attempt=attempt)
-            started = time.perf_counter()
-            status, http_status, body = "connection_error", None, b""
-            try:
-                async with asyncio.timeout(self._deadline_s):
-                    response = await self._client.request(
-                        method, route.format(**path), json=json, headers=self._headers()
-                    )
-                http_status, body = response.status_code, response.content
-                status = "server_error" if http_status >= 500 else "client_error" if http_status >= 400 else "ok"
-            except (httpx.TimeoutException, TimeoutError):
-                status = "timeout"
-            except httpx.HTTPError:
-                status = "connection_error"
-            finally:
-                self._log_completed(status, http_status, started)
-        if http_status is None or http_status >= 500 or http_status in _PASSING_REFUSALS:
-            refused = http_status in _PASSING_REFUSALS
-            raise PeerTrouble(self.name, f"{status} {http_status or ''}".strip(), may_be_down=not refused)
-        return http_status, _object(body)
+        content = b""
+        with observed(self.name, method, route, attempt=attempt) as answer:
+            async with asyncio.timeout(self._deadline_s):
+                response = await self._client.request(
+                    method, route.format(**(path or {})), params=query, json=json, headers=self._headers()
+                )
+            answer.http_status, content = response.status_code, response.content
+            answer.retry_after = response.headers.get("Retry-After", "")
+        return answer.or_trouble(), _object(content)
 
     def _headers(self) -> dict[str, str]:
         context = correlation.current()
@@ -83,20 +154,6 @@ class Peer:
             "X-Hop-Count": str(context.hop_count),
         }
         return {name: value for name, value in headers.items() if value is not None}
-
-    def _log_completed(self, status: str, http_status: int | None, started: float) -> None:
-        duration_ms = round((time.perf_counter() - started) * 1000, 3)
-        level: logs.Level = "info" if status in ("ok", "client_error") else "warning"
-        logs.line(
-            "call.completed",
-            status,
-            level=level,
-            peer=self.name,
-            http_status=http_status,
-            duration_ms=duration_ms,
-        )
-        metrics.count(f"calls.{self.name}.{status}")
-        metrics.observe(f"calls.{self.name}.duration_ms", duration_ms)
 
     async def probe(self) -> Reading:
         """Any answer proves that the peer is there; only 200 that it can work."""

@@ -98,6 +98,11 @@ class Work:
         for write in self._afterwards:
             write()
 
+    async def learn_id(self) -> None:
+        """Ask for our own id, by which the server tells how a COMMIT went whose answer was lost."""
+        row = await self.one("SELECT pg_current_xact_id()::text AS id")
+        self.transaction_id = row["id"] if row else None
+
     async def one(self, query: LiteralString, *values: object) -> dict[str, Any] | None:
         return await (await self.connection.execute(query, values)).fetchone()
 

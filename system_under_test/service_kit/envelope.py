@@ -32,6 +32,10 @@ class Created(msgspec.Struct, frozen=True):
     """A payload of which nothing is needed."""
 
 
+class Assigned(msgspec.Struct, frozen=True):
+    owner_id: UUID
+
+
 class StageChanged(msgspec.Struct, frozen=True):
     from_stage: Name
     to_stage: Name
@@ -40,6 +44,8 @@ class StageChanged(msgspec.Struct, frozen=True):
 
 PAYLOADS: dict[str, type[msgspec.Struct]] = {
     "lead.created": Created,
+    "lead.assigned": Assigned,
+    "lead.updated": Created,
     "deal.created": Created,
     "lead.stage.changed": StageChanged,
     "deal.stage.changed": StageChanged,

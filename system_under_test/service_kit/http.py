@@ -30,7 +30,7 @@ from system_under_test.service_kit.problems import Problem, problem_of, response
 from system_under_test.service_kit.settings import Identity, Settings
 
 _OPEN = frozenset({"/health/live", "/health/ready"})
-_ENTITY_OF = {"lead_id": "lead", "deal_id": "deal"}
+_ENTITY_OF = {"lead_id": "lead", "deal_id": "deal", "user_id": "user"}
 _MOST_HOPS = 1_000
 _KEEP_ALIVE_S = 75
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 
 class Body(BaseModel):
@@ -22,6 +22,9 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)]
+Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+Id = Annotated[UUID, Field(strict=False)]  # JSON has no UUID; a string is what there is
+Version = Annotated[int | None, Field(ge=0, lt=2**31)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[UUID | None, Query()]
 

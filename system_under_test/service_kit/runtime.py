@@ -21,9 +21,9 @@ _FAILED = 70  # EX_SOFTWARE
 Assemble = Callable[[Settings, socket.socket, asyncio.Event], AbstractAsyncContextManager[None]]
 
 
-def run(service: str, assemble: Assemble, *, calls_crm: bool) -> None:
+def run(service: str, assemble: Assemble, *, calls_crm: bool, acts: bool = False) -> None:
     """Run a service until SIGTERM. `assemble` holds up its parts; it gets the socket and the wish to stop."""
-    settings = load_or_exit(service, calls_crm=calls_crm)
+    settings = load_or_exit(service, calls_crm=calls_crm, acts=acts)
     logs.configure(service, settings.instance, settings.secrets())
     uvloop.run(_live(settings, assemble))
 

@@ -8,7 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -33,6 +33,10 @@ class Profile:
     prefetch: int = 16
     handler_deadline_s: float = 60
     lease_s: float = 120
+    sla_s: float = 24 * 3600
+    due_poll_s: float = 1  # how often timers and alerts are looked for
+    alert_first_s: float = 1
+    alert_most_s: float = 300
 
     heartbeat_s: int = 20
     blocked_connection_timeout_s: float = 30
@@ -77,6 +81,10 @@ TEST = Profile(
     retry_delays_ms=(100, 200, 400, 800),
     handler_deadline_s=15,
     lease_s=4,
+    sla_s=1.5,
+    due_poll_s=0.1,
+    alert_first_s=0.1,
+    alert_most_s=1,
     reconnect_first_s=0.1,
     reconnect_most_s=1,
     confirm_timeout_s=2,
@@ -103,6 +111,20 @@ PROFILES = {"production": PRODUCTION, "test": TEST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What automation acts on: the pipeline, receivers of webhooks, and a mail server."""
+
+    pipeline_url: str
+    webhook_url: str
+    alert_webhook_url: str
+    webhook_allowed_hosts: frozenset[str]
+    webhook_secret: str = field(repr=False)
+    smtp_url: str
+    mail_from: str
+    mail_to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     service: str
     instance: str
@@ -114,11 +136,13 @@ class Settings:
     identities: Mapping[str, Identity] = field(repr=False)
     crm_url: str = ""
     service_token: str = field(default="", repr=False)
+    outside: Outside | None = None
 
     def secrets(self) -> tuple[str, ...]:
         """Every text that must never be seen in a line."""
         passwords = [urlsplit(url).password or "" for url in (self.database_url, self.broker_url)]
-        return (*self.identities, self.service_token, *passwords, *map(unquote, passwords))
+        signing = (self.outside.webhook_secret,) if self.outside else ()
+        return (*self.identities, self.service_token, *signing, *passwords, *map(unquote, passwords))
 
 
 class _Environment:
@@ -141,7 +165,7 @@ class _Environment:
             return otherwise
 
 
-def load_or_exit(service: str, *, calls_crm: bool) -> Settings:
+def load_or_exit(service: str, *, calls_crm: bool, acts: bool = False) -> Settings:
     environment = _Environment(os.environ)
     read = environment.read
     own_name = f"{service}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -157,11 +181,33 @@ def load_or_exit(service: str, *, calls_crm: bool) -> Settings:
         identities=read("ACCESS_TOKENS", _identities, tokens, {}),
         crm_url=read("CRM_URL", _url("http", "https"), "an http:// URL", "") if calls_crm else "",
         service_token=read("SERVICE_TOKEN", str, "our own bearer token", "") if calls_crm else "",
+        outside=_outside(read) if acts else None,
     )
     if environment.mistakes:
         print(f"{service} cannot start:", *environment.mistakes, sep="\n  ", file=sys.stderr)
         raise SystemExit(2)
     return settings
+
+
+def _outside(read: Callable[..., Any]) -> Outside:
+    web = _url("http", "https")
+    return Outside(
+        pipeline_url=read("PIPELINE_URL", web, "an http:// URL", ""),
+        webhook_url=read("WEBHOOK_URL", web, "an http:// URL", ""),
+        alert_webhook_url=read("ALERT_WEBHOOK_URL", web, "an http:// URL", ""),
+        webhook_allowed_hosts=read("WEBHOOK_ALLOWED_HOSTS", _hosts, "host:port, host:port, …", frozenset()),
+        webhook_secret=read("WEBHOOK_SECRET", str, "the key that webhooks are signed with", ""),
+        smtp_url=read("SMTP_URL", _url("smtp"), "an smtp:// URL", ""),
+        mail_from=read("MAIL_FROM", str, "a mail address", ""),
+        mail_to=read("MAIL_TO", str, "a mail address", ""),
+    )
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(host.strip().lower() for host in text.split(","))
+    if not all(re.fullmatch(r"[^\s/@]+:[0-9]+", host) for host in hosts):
+        raise ValueError
+    return hosts
 
 
 def _port(text: str) -> int:

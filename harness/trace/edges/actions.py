@@ -41,9 +41,10 @@ def received_evaluated(flow: Flow, around: Surroundings) -> Iterator[Obligation]
 
 
 def matched_acted(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    """A rule that matched ends with one success (or was done before: skipped), or its event is dead-lettered."""
+    """A rule that matched ends with one success (or was done before: skipped), or its event is dead-lettered, or the
+    timer that it set is cancelled."""
     ended = [line for line in flow.of(ActionCompleted) if line.status != "failed"]
-    done = {(line.event_id, line.rule_id) for line in ended}
+    done = {(line.event_id, line.rule_id) for line in (*ended, *flow.of(TimerCancelled))}
     successes = Counter((line.event_id, line.rule_id) for line in ended if line.status == "succeeded")
     deaths = Counter(line.event_id for line in flow.of(EventDeadLettered))
     given_up = deaths - Counter(line.event_id for line in flow.of(DeadLetterReplayed))
@@ -77,8 +78,8 @@ def action_was_matched(flow: Flow, _around: Surroundings) -> Iterator[Obligation
 
 
 def timer_ends(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    ends = Counter(line.entity_id for line in (*flow.of(TimerFired), *flow.of(TimerCancelled)))
+    ends = Counter((line.event_id, line.rule_id) for line in (*flow.of(TimerFired), *flow.of(TimerCancelled)))
     for line in flow.of(TimerScheduled):
-        state = exactly_one(ends[line.entity_id])
+        state = exactly_one(ends[line.event_id, line.rule_id])
         missing = "timer.fired or timer.cancelled"
         yield Obligation("timer scheduled → fired or cancelled", line, state, missing, line.service)

@@ -23,7 +23,9 @@ HANDLED = "received → handled once"
 
 
 def published_received(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    """What the broker itself gave up on was received too, by whoever never settled it."""
     received = Counter(line.event_id for line in flow.of(EventReceived))
+    received.update(line.event_id for line in flow.of(EventDeadLettered) if line.reason == "delivery_limit")
     first_confirms = {line.event_id: line for line in reversed(flow.of(EventPublished)) if line.status == "confirmed"}
     for event_id, line in first_confirms.items():
         yield Obligation(RECEIVED, line, at_least_one(received[event_id]), "event.received", "automation")
@@ -61,10 +63,17 @@ def settled_was_received(flow: Flow, _around: Surroundings) -> Iterator[Obligati
 
 
 def handled_once(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    """One delivery of an event is handled for good; every other one is recognised as its duplicate."""
+    """One delivery of an event is handled for good; every other one is recognised as its duplicate.
+
+    An event that dies later, of what its timer had to do, is not done with after all: its replay is handled anew.
+    """
     duplicates = {line.delivery_id for line in flow.of(EventDeduplicated)}
     handled: set[str | None] = set()
-    for line in flow.of(EventSettled):
+    for line in flow.lines:
+        if isinstance(line, EventDeadLettered):
+            handled.discard(line.event_id)
+        if not isinstance(line, EventSettled):
+            continue
         if line.status == "acked" and line.delivery_id not in duplicates:
             if line.event_id in handled:
                 missing = "event.deduplicated: another delivery of this event was handled already"

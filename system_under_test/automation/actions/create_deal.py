@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from system_under_test.automation.actions.job import Job, Reach
 from system_under_test.automation.retries import NonRetryable
 from system_under_test.service_kit.calls import Peer
-from system_under_test.service_kit.envelope import Envelope
 
 
-async def create_deal(crm: Peer, event: Envelope, parameters: dict[str, Any], attempt: int) -> dict[str, Any]:
-    lead_id = str(event.entity_id)
-    status, deal = await crm.request(
-        "POST", "/deals", path={}, json={"lead_id": lead_id, **parameters}, attempt=attempt
-    )
+async def create_deal(reach: Reach, job: Job) -> dict[str, Any]:
+    lead_id = str(job.event.entity_id)
+    wanted = {"lead_id": lead_id, **job.parameters}
+    status, deal = await reach.crm.request("POST", "/deals", json=wanted, attempt=job.attempt)
     if status == 201:
         return {"deal_id": deal["id"], "existed": False}
     if status == 409:
-        return await _existing(crm, lead_id, deal.get("existing_id"), attempt)
+        return await _existing(reach.crm, lead_id, deal.get("existing_id"), job.attempt)
     raise NonRetryable(f"crm refuses the deal with {status}")
 
 
