@@ -13,9 +13,10 @@ from chaos.faults.network import slow
 from chaos.faults.process import killed
 from harness.clients.together import together
 from harness.contract.log_lines import EventPublished
+from harness.environment.waiting import eventually
 from harness.evidence.records import Operation
 from scenarios.traffic import to_a_ready_one, traffic
-from scenarios.world import World
+from scenarios.world import WITHIN_S, World
 
 WALK = ("engaged", "nurturing", "discovery", "demo", "negotiation")
 
@@ -49,8 +50,9 @@ def test_the_second_pipeline_relays_what_a_killed_one_left_behind(world: World) 
             kill = until_started_again.enter_context(killed(world.site, "pipeline"))
             for fault in (delay, kill):
                 fault.add(unsent, f"{unsent} events were committed but not yet confirmed")
-        world.settled()
-    assert len(_relays_of_pipeline(world)) == 2
+        eventually(lambda: not world.database.unsent_events(), within_s=WITHIN_S, describe="an empty outbox")
+        assert len(_relays_of_pipeline(world)) == 2
+    world.settled()
     assert world.leads_with_a_deal() == set(leads)
 
 

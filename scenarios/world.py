@@ -25,7 +25,7 @@ from harness.evidence.clock import wall_now
 from harness.evidence.evidence import killed_instances, load_evidence
 from harness.evidence.log_tail import LogTail
 from harness.evidence.recording import Recording
-from harness.evidence.records import Operation, ScenarioRecord, TapMessage
+from harness.evidence.records import ExecutionRow, Operation, ScenarioRecord, TapMessage
 from harness.evidence.run_directory import RunDirectory, write_json
 from harness.evidence.write import write_evidence
 from harness.target import Target
@@ -194,6 +194,9 @@ class World:
 
     def until_ready(self, service: str) -> None:
         eventually(lambda: self.ready(service), within_s=WITHIN_S, describe=f"{service} says that it is ready")
+
+    def executions_of(self, rule_id: str) -> list[ExecutionRow]:
+        return [row for row in self.database.rows().executions if row.rule_id == rule_id]
 
     def leads_with_a_deal(self) -> set[str]:
         return {row.lead_id for row in self.database.rows().deals}

@@ -394,11 +394,22 @@ def test_a_planted_message_needs_no_outbox_row() -> None:
     assert commit(tap=taps(tapped("poison")), plan=[planted()]).status == "pass"
 
 
-def test_a_lead_assigned_is_an_event_without_a_version_of_its_own() -> None:
+def _assigned(version: int) -> Result:
+    """A lead at this version, with one event of its assignment, which made version 2."""
     row = stored("created", event_id=uid("assigned"), event_type="lead.assigned", entity_version=2)
     body = body_of("created", event_id=uid("assigned"), event_type="lead.assigned", entity_version=2)
     message = tapped("created", message_id=uid("assigned"), type="lead.assigned", body=body)
-    assert commit(rows=outbox(row), tap=taps(message)).status == "pass"
+    rows = msgspec.structs.replace(outbox(row), leads=(msgspec.structs.replace(a_lead(), version=version),))
+    return commit(rows=rows, tap=taps(message))
+
+
+def test_each_later_version_of_a_lead_has_its_event() -> None:
+    assert _assigned(2).status == "pass"
+
+
+@pytest.mark.parametrize(("version", "says"), [(1, "never committed"), (3, "with 0 outbox rows")])
+def test_a_lead_and_its_events_that_disagree_on_versions_fail(version: int, says: str) -> None:
+    assert says in the_finding(_assigned(version)).says
 
 
 def test_a_tap_that_missed_a_message_while_the_broker_was_killed_proves_nothing() -> None:

@@ -84,6 +84,7 @@ def write_scenario(
         recording=recording,
         tap=happy.tap,
         resting=(),
+        received=(),
         rows=parts.get("rows", happy.rows),
     )
     return directory

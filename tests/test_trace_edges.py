@@ -330,12 +330,12 @@ def test_an_action_completed_twice_in_one_span_is_broken() -> None:
 @pytest.mark.parametrize("end", ["timer.fired", "timer.cancelled"])
 def test_a_timer_ends_once(end: str) -> None:
     story = qualified_lead()
-    story.write("automation", "timer.scheduled", "timer", entity=("lead", "lead"))
+    story.write("automation", "timer.scheduled", "timer", event="moved", cause="moved")
     timer = ("timer scheduled → fired or cancelled", "automation")
     assert broken_edges(story.lines) == [(timer[0], "open", timer[1])]
-    story.write("automation", end, "timer", entity=("lead", "lead"))
+    story.write("automation", end, "timer", event="moved", cause="moved")
     assert judged(story.lines).state == "complete"
-    story.write("automation", "timer.fired", "timer", entity=("lead", "lead"))
+    story.write("automation", "timer.fired", "timer", event="moved", cause="moved")
     assert broken_edges(story.lines) == [(timer[0], "excess", timer[1])]
 
 

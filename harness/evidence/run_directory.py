@@ -5,8 +5,8 @@
     RUN/run.json                       seed, command, target, when, and the run's verdict
     RUN/logs/STACK/SERVICE-N.ndjson  what each process start wrote on stdout, untouched: the one copy of the log lines
     RUN/stacks/STACK/stack.json      what was up (with credentials: mode 0600)
-    RUN/scenarios/SLUG/              scenario.json operations.ndjson faults.ndjson tap.ndjson resting.ndjson sinks.ndjson
-                                     rows.json, and verdict.json, which judging writes anew
+    RUN/scenarios/SLUG/              scenario.json, operations.ndjson, faults.ndjson, tap.ndjson, resting.ndjson,
+                                     sinks.ndjson, rows.json, and verdict.json, which judging writes anew
 """
 
 from __future__ import annotations
