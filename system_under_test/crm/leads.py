@@ -12,11 +12,12 @@ from starlette.routing import BaseRoute
 from system_under_test.service_kit import outbox
 from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
+from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem
-from system_under_test.service_kit.requests import After, Body, Limit, Text, page
+from system_under_test.service_kit.requests import After, Body, Limit, Moment, Page, Text, View, page
 
-Email = Annotated[Text, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
 
 
 class NewLead(Body):
@@ -26,15 +27,30 @@ class NewLead(Body):
     phone: Text | None = None
 
 
+class Lead(View):
+    id: UUID
+    external_id: str | None
+    name: str
+    email: str
+    phone: str | None
+    version: int
+    created_at: Moment
+    updated_at: Moment
+
+
 class Leads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter()
-        router.add_api_route("/leads", self.create, methods=["POST"], status_code=201)
-        router.add_api_route("/leads", self.list, methods=["GET"])
-        router.add_api_route("/leads/{lead_id}", self.get, methods=["GET"])
+        router.add_api_route(
+            "/leads", self.create, methods=["POST"], status_code=201, response_model=Lead, responses=refusals(409)
+        )
+        router.add_api_route("/leads", self.list, methods=["GET"], response_model=Page[Lead])
+        router.add_api_route(
+            "/leads/{lead_id}", self.get, methods=["GET"], response_model=Lead, responses=refusals(404)
+        )
         return router.routes
 
     async def create(self, lead: NewLead) -> dict[str, object]:

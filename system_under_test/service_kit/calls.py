@@ -95,8 +95,8 @@ class Peer:
             http_status=http_status,
             duration_ms=duration_ms,
         )
-        metrics.count(f"calls.{self.name}.{status}")
-        metrics.observe(f"calls.{self.name}.duration_ms", duration_ms)
+        metrics.count("calls", peer=self.name, status=status)
+        metrics.observe("call.duration", duration_ms, peer=self.name)
 
     async def probe(self) -> Reading:
         """Any answer proves that the peer is there; only 200 that it can work."""

@@ -48,6 +48,7 @@ class Profile:
     http_connect_timeout_s: float = 2
     http_read_timeout_s: float = 8
     max_body_bytes: int = 256 * 1024
+    max_header_bytes: int = 8 * 1024
 
     pool_size: int = 12
     pool_acquire_s: float = 2
