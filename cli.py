@@ -22,7 +22,7 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_targe
 from harness.trace.findings import judge_flow
 from harness.trace.flow import Surroundings, flows_of
 from harness.trace.render import tree
-from reports.terminal import run_text, stack_text
+from reports.terminal import fuzz_text, run_text, stack_text
 
 PASS, FAIL, UNKNOWN, USAGE, NO_ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _BY_VERDICT = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
@@ -146,6 +146,28 @@ def down(run: Path | None) -> None:
         click.echo(f"ended: {file}")
     if not ended:
         click.echo("no stack is up")
+
+
+@gauntlet.command()
+@click.option("--seed", type=int, help="Seed of the requests; drawn if not given.")
+@click.option("--requests", default=2_000, show_default=True, help="Send at least so many, over all operations.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the logs go (default: runs/TIME-SEED).")
+@click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
+def fuzz(seed: int | None, requests: int, run_dir: Path | None, target: Path) -> None:
+    """Fuzz the services by their OpenAPI documents.
+
+    Boots a stack and lets Schemathesis loose on it, with all checks on. Then the log has to keep its contract.
+    """
+    from scenarios.fuzz import fuzz as let_loose  # a second's import, which no other command needs
+
+    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    click.echo(f"seed {seed}")
+    report = let_loose(
+        load_target(target), run_dir=(run_dir or new_run_path(seed)).resolve(), seed=seed, requests=requests
+    )
+    mistakes = report.mistakes(requests_at_least=requests)
+    click.echo(fuzz_text(report.requests, report.server_errors, report.log_lines, mistakes))
+    sys.exit(FAIL if mistakes else PASS)
 
 
 @gauntlet.command()

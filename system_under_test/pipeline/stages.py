@@ -19,7 +19,7 @@ from system_under_test.service_kit.database import Database, Work
 from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem, unavailable
-from system_under_test.service_kit.requests import Body, Moment, View
+from system_under_test.service_kit.requests import Body, Moment, View, Whole
 from system_under_test.service_kit.settings import Identity
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ Source = Literal["manual", "system", "automation"]
 
 class StageRequest(Body):
     stage: Stage
-    expected_version: Annotated[int | None, Field(ge=0, lt=2**31)] = None
+    expected_version: Annotated[Whole | None, Field(ge=0, lt=2**31)] = None
 
 
 class _Named(View):

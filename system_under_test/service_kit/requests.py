@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from system_under_test.service_kit.problems import Problem
 
@@ -33,9 +33,15 @@ class Page(View, Generic[T]):
 
 NO_NUL = r"^[^\x00]*[^\s\x00][^\x00]*$"  # PostgreSQL cannot store NUL; something must be there besides space
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NO_NUL)]
+Whole = Annotated[int, BeforeValidator(lambda value: int(value) if _is_whole(value) else value)]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[UUID | None, Query()]
+
+
+def _is_whole(value: object) -> bool:
+    """To JSON, 1.0 is an integer; to a strict model it is none."""
+    return isinstance(value, float) and value.is_integer()
 
 
 def page(items: list[dict[str, object]], limit: int) -> dict[str, object]:
