@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import Field
 from starlette.routing import BaseRoute
 
 from system_under_test.service_kit import correlation, outbox
@@ -19,7 +18,7 @@ from system_under_test.service_kit.database import Database, Work
 from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem, unavailable
-from system_under_test.service_kit.requests import Body, Moment, View, Whole
+from system_under_test.service_kit.requests import Body, Moment, Version, View
 from system_under_test.service_kit.settings import Identity
 
 T = TypeVar("T")
@@ -34,7 +33,7 @@ Source = Literal["manual", "system", "automation"]
 
 class StageRequest(Body):
     stage: Stage
-    expected_version: Annotated[Whole | None, Field(ge=0, lt=2**31)] = None
+    expected_version: Version | None = None
 
 
 class _Named(View):

@@ -45,17 +45,23 @@ class Dependency:
         self.name, self._probe, self._profile = name, probe, profile
         self.reading = Reading("unknown")
         self.up = asyncio.Event()
+        self._nudged = asyncio.Event()
         self._look: asyncio.Task[None] | None = None
 
-    async def watch(self, stopping: asyncio.Event) -> None:
+    async def watch(self) -> None:
         backoff = Backoff(self._profile.probe_first_s, self._profile.probe_most_s)
-        while not stopping.is_set():
+        while True:
+            self._nudged.clear()
             await self.check()
             if self.up.is_set():
                 backoff.reset()
-                await pause(self._profile.health_interval_s, unless=stopping)
+                await pause(self._profile.health_interval_s, unless=self._nudged)
             else:
-                await pause(backoff.next_s(), unless=stopping)
+                await pause(backoff.next_s(), unless=self._nudged)
+
+    def nudge(self) -> None:
+        """Something has changed: look at once."""
+        self._nudged.set()
 
     async def check(self) -> Reading:
         """Look now, all who ask together. A look that began before the question is no answer to it."""
@@ -125,11 +131,13 @@ def broker(links: list[Link], profile: Profile) -> Dependency:
     async def probe() -> Reading:
         if any(link.is_new for link in links):
             return Reading("unknown", "connecting")
-        for link in links:
-            await link.probe()
+        await asyncio.gather(*(link.probe() for link in links))
         return Reading()
 
-    return Dependency("broker", probe, profile)
+    dependency = Dependency("broker", probe, profile)
+    for link in links:
+        link.on_change = dependency.nudge
+    return dependency
 
 
 class Health:
@@ -140,7 +148,7 @@ class Health:
     async def watching(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as probers:
             for dependency in self.dependencies:
-                await probers.enter_async_context(background(dependency.watch(self._stopping)))
+                await probers.enter_async_context(background(dependency.watch()))
             yield
 
     def routes(self) -> list[BaseRoute]:

@@ -33,7 +33,9 @@ class Page(View, Generic[T]):
 
 NO_NUL = r"^[^\x00]*[^\s\x00][^\x00]*$"  # PostgreSQL cannot store NUL; something must be there besides space
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NO_NUL)]
-Whole = Annotated[int, BeforeValidator(lambda value: int(value) if _is_whole(value) else value)]
+Version = Annotated[
+    int, Field(ge=0, lt=2**31), BeforeValidator(lambda value: int(value) if _is_whole(value) else value)
+]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[UUID | None, Query()]
