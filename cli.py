@@ -39,6 +39,7 @@ def gauntlet() -> None:
 
 
 @gauntlet.command()
+@click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("-n", "--workers", default=2, show_default=True, help="Stacks to run scenarios on side by side.")
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
@@ -47,11 +48,19 @@ def gauntlet() -> None:
 @click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
 @click.option("--source-root", type=click.Path(path_type=Path), default=PROJECT_ROOT, help="Folder with its code.")
 def gate(
-    workers: int, only: str | None, quiet: bool, seed: int | None, run_dir: Path | None, target: Path, source_root: Path
+    pytest_arguments: tuple[str, ...],
+    workers: int,
+    only: str | None,
+    quiet: bool,
+    seed: int | None,
+    run_dir: Path | None,
+    target: Path,
+    source_root: Path,
 ) -> None:
     """Run all scenarios and judge them.
 
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
     """
     load_target(target)
     find_servers()
@@ -66,6 +75,7 @@ def gate(
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
+    arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
 
 

@@ -16,9 +16,10 @@ from harness.clients.database import Database
 from harness.clients.http import AutomationClient, CrmClient, PipelineClient
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, kind_of
+from harness.environment import rabbitmq
 from harness.environment.stack import Stack
 from harness.environment.waiting import eventually
-from harness.evidence.clock import wall_now
+from harness.evidence.clock import monotonic_ns, wall_now
 from harness.evidence.evidence import killed_instances, load_evidence
 from harness.evidence.log_tail import LogTail
 from harness.evidence.recording import Recording
@@ -60,6 +61,7 @@ class World:
             broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
+            memory_alarm=lambda on: rabbitmq.set_memory_alarm(stack.broker.record, on=on),
             log=self._log.read_on,
         )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
@@ -140,6 +142,15 @@ class World:
 
     def until_ready(self, service: str) -> None:
         eventually(lambda: self.ready(service), within_s=WITHIN_S, describe=f"{service} says that it is ready")
+
+    def seconds_until(self, service: str, *, ready: bool, since_ns: int) -> float:
+        """How long after a moment the service said for the first time that it is ready, or that it is not."""
+        eventually(
+            lambda: self.ready(service) is ready,
+            within_s=WITHIN_S,
+            describe=f"{service} says that it is {'' if ready else 'not '}ready",
+        )
+        return (monotonic_ns() - since_ns) / 1e9
 
     def leads_with_a_deal(self) -> set[str]:
         return {row.lead_id for row in self.database.rows().deals}
