@@ -22,7 +22,7 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_targe
 from harness.trace.findings import judge_flow
 from harness.trace.flow import Surroundings, flows_of
 from harness.trace.render import tree
-from reports.terminal import run_text, stack_text
+from reports.terminal import fuzz_text, run_text, stack_text
 
 PASS, FAIL, UNKNOWN, USAGE, NO_ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _BY_VERDICT = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
@@ -39,6 +39,7 @@ def gauntlet() -> None:
 
 
 @gauntlet.command()
+@click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("-n", "--workers", default=2, show_default=True, help="Stacks to run scenarios on side by side.")
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
@@ -47,11 +48,19 @@ def gauntlet() -> None:
 @click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
 @click.option("--source-root", type=click.Path(path_type=Path), default=PROJECT_ROOT, help="Folder with its code.")
 def gate(
-    workers: int, only: str | None, quiet: bool, seed: int | None, run_dir: Path | None, target: Path, source_root: Path
+    pytest_arguments: tuple[str, ...],
+    workers: int,
+    only: str | None,
+    quiet: bool,
+    seed: int | None,
+    run_dir: Path | None,
+    target: Path,
+    source_root: Path,
 ) -> None:
     """Run all scenarios and judge them.
 
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
     """
     load_target(target)
     find_servers()
@@ -66,6 +75,7 @@ def gate(
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
+    arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
 
 
@@ -146,6 +156,28 @@ def down(run: Path | None) -> None:
         click.echo(f"ended: {file}")
     if not ended:
         click.echo("no stack is up")
+
+
+@gauntlet.command()
+@click.option("--seed", type=int, help="Seed of the requests; drawn if not given.")
+@click.option("--requests", default=2_000, show_default=True, help="Send at least so many, over all operations.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the logs go (default: runs/TIME-SEED).")
+@click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
+def fuzz(seed: int | None, requests: int, run_dir: Path | None, target: Path) -> None:
+    """Fuzz the services by their OpenAPI documents.
+
+    Boots a stack and lets Schemathesis loose on it, with all checks on. Then the log has to keep its contract.
+    """
+    from scenarios.fuzz import fuzz as let_loose  # a second's import, which no other command needs
+
+    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    click.echo(f"seed {seed}")
+    report = let_loose(
+        load_target(target), run_dir=(run_dir or new_run_path(seed)).resolve(), seed=seed, requests=requests
+    )
+    mistakes = report.mistakes(requests_at_least=requests)
+    click.echo(fuzz_text(report.requests, report.server_errors, report.log_lines, mistakes))
+    sys.exit(FAIL if mistakes else PASS)
 
 
 @gauntlet.command()

@@ -34,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--source-root", metavar="DIR", default=str(PROJECT_ROOT), help="folder that holds the system's code"
     )
+    group.addoption(
+        "--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long the database server is down (3)"
+    )
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
 
 
@@ -102,6 +105,12 @@ def world(request: pytest.FixtureRequest, stacks: Stacks) -> World:
     record = read_json(run.run_file, RunRecord)
     name = request.node.nodeid.removeprefix("scenarios/")
     return World(stack, stacks.target, run, name=name, seed=record.seed, since=since)
+
+
+@pytest.fixture
+def outage_s(request: pytest.FixtureRequest) -> float:
+    """How long an outage of a whole server lasts."""
+    return float(request.config.getoption("--outage-s"))
 
 
 def _note_environment_failure(run: RunDirectory, text: str) -> None:

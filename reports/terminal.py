@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.checks import ALL
@@ -105,3 +105,14 @@ def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
     if flow:
         yield f"one flow as a tree: gauntlet show {run} {flow}"
     yield f"judge it again:     gauntlet check {run}"
+
+
+def fuzz_text(requests: Mapping[str, int], server_errors: int, log_lines: int, mistakes: Sequence[str]) -> str:
+    """How many requests each operation got, and what went wrong."""
+    lines = [f"{sent:7}  {operation}" for operation, sent in sorted(requests.items())]
+    lines += ["", *(f"✗ {mistake}\n" for mistake in mistakes)]
+    lines.append(
+        f"{'FAIL' if mistakes else 'PASS'}   {sum(requests.values())} requests, {server_errors} server errors, "
+        f"{len(mistakes)} mistakes, {log_lines} log lines read"
+    )
+    return "\n".join(lines)

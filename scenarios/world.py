@@ -19,9 +19,10 @@ from harness.clients.http import AutomationClient, CrmClient, PipelineClient, Se
 from harness.clients.sinks import Sinks
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, Line, kind_of
+from harness.environment import rabbitmq
 from harness.environment.stack import Stack
 from harness.environment.waiting import eventually
-from harness.evidence.clock import wall_now
+from harness.evidence.clock import monotonic_ns, wall_now
 from harness.evidence.evidence import killed_instances, load_evidence
 from harness.evidence.log_tail import LogTail
 from harness.evidence.recording import Recording
@@ -67,6 +68,7 @@ class World:
             broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
+            memory_alarm=lambda on: rabbitmq.set_memory_alarm(stack.broker.record, on=on),
             log=self._log.read_on,
         )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
@@ -197,6 +199,15 @@ class World:
 
     def executions_of(self, rule_id: str) -> list[ExecutionRow]:
         return [row for row in self.database.rows().executions if row.rule_id == rule_id]
+
+    def seconds_until(self, service: str, *, ready: bool, since_ns: int) -> float:
+        """How long after a moment the service said for the first time that it is ready, or that it is not."""
+        eventually(
+            lambda: self.ready(service) is ready,
+            within_s=WITHIN_S,
+            describe=f"{service} says that it is {'' if ready else 'not '}ready",
+        )
+        return (monotonic_ns() - since_ns) / 1e9
 
     def leads_with_a_deal(self) -> set[str]:
         return {row.lead_id for row in self.database.rows().deals}

@@ -1,4 +1,4 @@
-"""Faults in the broker: the work queue loses its bindings, or is deleted under its consumer."""
+"""Faults in the broker: the work queue loses its bindings, or is deleted under its consumer; memory runs out."""
 
 from __future__ import annotations
 
@@ -41,4 +41,17 @@ def work_queue_deleted(site: FaultSite) -> Iterator[Attestation]:
         ),
     ) as attestation:
         attestation.add(1, "the queue had a consumer, which the broker cancelled")
+        yield attestation
+
+
+@contextmanager
+def memory_alarm(site: FaultSite) -> Iterator[Attestation]:
+    """The broker stops to read from whoever publishes, for the duration of the block, which attests what it hit."""
+    with injected(
+        site,
+        "memory alarm",
+        "the broker's memory",
+        effect=lambda: site.memory_alarm(True),
+        undo=lambda: site.memory_alarm(False),
+    ) as attestation:
         yield attestation

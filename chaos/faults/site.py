@@ -25,6 +25,8 @@ class FaultSite:
     broker: Broker
     recording: Recording
     service: Callable[[str], FaultableProcess]
+    memory_alarm: Callable[[bool], None]
+    """Raises the broker's memory alarm, or ends it."""
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import subprocess
 from pathlib import Path
 
 from harness.environment.processes import ProcessRecord, plain_environment
@@ -27,6 +28,7 @@ USER = "gauntlet"
 VHOST = "gauntlet"
 
 _NODE = "gauntlet@localhost"
+_CONTROL_WITHIN_S = 30.0
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
 num_acceptors.tcp = 4
@@ -122,3 +124,21 @@ def _needed(plugins: Path) -> list[Path]:
         for group in re.findall(r"\{\s*(?:optional_)?applications\s*,\s*\[(.*?)\]", description, re.DOTALL):
             todo += re.findall(r"\w+", group)
     return list(needed.values()) or list(plugins.iterdir())
+
+
+def control(node: ProcessRecord, *command: str) -> None:
+    """Run ``rabbitmqctl`` on the node, from the script that does not change the user. It takes a second or two."""
+    script = node.cwd / "sbin" / "rabbitmqctl"
+    subprocess.run(
+        [str(script), "-n", _NODE, *command],
+        env=node.environment,
+        cwd=node.cwd,
+        check=True,
+        capture_output=True,
+        timeout=_CONTROL_WITHIN_S,
+    )
+
+
+def set_memory_alarm(node: ProcessRecord, *, on: bool) -> None:
+    """Let the node believe that it has used up its memory: it then stops to read from whoever publishes."""
+    control(node, "set_vm_memory_high_watermark", "absolute", "1" if on else "1GB")

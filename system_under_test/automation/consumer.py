@@ -116,8 +116,8 @@ class Consumer:
                 attempt=delivery.attempt,
                 duration_ms=duration_ms,
             )
-            metrics.count(f"deliveries.{status}")
-            metrics.observe("delivery.duration_ms", duration_ms)
+            metrics.count("deliveries", status=status)
+            metrics.observe("delivery.duration", duration_ms)
             if status == "requeued":
                 delivery.life.give_back(delivery.tag)
             else:

@@ -21,6 +21,7 @@ from system_under_test.automation.topology import DEAD_LETTERS
 from system_under_test.service_kit import correlation, logs, metrics
 from system_under_test.service_kit.access import Caller, only
 from system_under_test.service_kit.broker import BrokerUnavailable, Life, Link
+from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.problems import Problem, unavailable
 from system_under_test.service_kit.publisher import Publisher
 from system_under_test.service_kit.requests import Limit
@@ -36,10 +37,13 @@ class DeadLetters:
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter(dependencies=[Depends(only("operator"))])
-        router.add_api_route("/dead-letters", self.list, methods=["GET"])
-        router.add_api_route("/dead-letters/{event_id}", self.show, methods=["GET"])
-        router.add_api_route("/dead-letters/{event_id}/replay", self.replay, methods=["POST"])
-        router.add_api_route("/dead-letters/{event_id}/discard", self.discard, methods=["POST"])
+        router.add_api_route("/dead-letters", self.list, methods=["GET"], responses=refusals(403))
+        for path, do, method in (
+            ("/dead-letters/{event_id}", self.show, "GET"),
+            ("/dead-letters/{event_id}/replay", self.replay, "POST"),
+            ("/dead-letters/{event_id}/discard", self.discard, "POST"),
+        ):
+            router.add_api_route(path, do, methods=[method], responses=refusals(403, 404))
         return router.routes
 
     async def list(self, limit: Limit = 100) -> dict[str, object]:

@@ -66,7 +66,7 @@ class Handling:
                 duration_ms = round((time.perf_counter() - started) * 1000, 3)
                 level: logs.Level = "warning" if status == "failed" else "info"
                 line("action.completed", status, level=level, duration_ms=duration_ms)
-                metrics.count(f"actions.{status}")
+                metrics.count("actions", action=rule.action, status=status)
 
     async def _act(self, rule: Rule, event: Envelope, attempt: int, claim: Claim) -> str:
         if claim.state == "done":

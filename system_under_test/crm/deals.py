@@ -11,14 +11,23 @@ from starlette.routing import BaseRoute
 from system_under_test.service_kit import outbox
 from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
+from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem
-from system_under_test.service_kit.requests import After, Body, Id, Limit, Text, page
+from system_under_test.service_kit.requests import After, Body, Id, Limit, Moment, Page, Text, View, page
 
 
 class NewDeal(Body):
     lead_id: Id
     title: Text = "New deal"
+
+
+class Deal(View):
+    id: UUID
+    lead_id: UUID
+    title: str
+    version: int
+    created_at: Moment
 
 
 class Deals:
@@ -27,9 +36,18 @@ class Deals:
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter()
-        router.add_api_route("/deals", self.create, methods=["POST"], status_code=201)
-        router.add_api_route("/deals", self.list, methods=["GET"])
-        router.add_api_route("/deals/{deal_id}", self.get, methods=["GET"])
+        router.add_api_route(
+            "/deals",
+            self.create,
+            methods=["POST"],
+            status_code=201,
+            response_model=Deal,
+            responses=refusals(404, 409),
+        )
+        router.add_api_route("/deals", self.list, methods=["GET"], response_model=Page[Deal])
+        router.add_api_route(
+            "/deals/{deal_id}", self.get, methods=["GET"], response_model=Deal, responses=refusals(404)
+        )
         return router.routes
 
     async def create(self, deal: NewDeal) -> dict[str, object]:

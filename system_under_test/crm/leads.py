@@ -11,9 +11,22 @@ from starlette.routing import BaseRoute
 from system_under_test.service_kit import outbox
 from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
+from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem
-from system_under_test.service_kit.requests import After, Body, Email, Id, Limit, Text, Version, page
+from system_under_test.service_kit.requests import (
+    After,
+    Body,
+    Email,
+    Id,
+    Limit,
+    Moment,
+    Page,
+    Text,
+    Version,
+    View,
+    page,
+)
 
 
 class NewLead(Body):
@@ -26,10 +39,26 @@ class NewLead(Body):
 class LeadChange(Body):
     """What is absent or null stays as it is."""
 
-    expected_version: Version = None
+    expected_version: Version | None = None
     name: Text | None = None
     phone: Text | None = None
     owner_id: Id | None = None
+
+
+class Lead(View):
+    id: UUID
+    external_id: str | None
+    name: str
+    email: str
+    phone: str | None
+    owner_id: UUID | None
+    version: int
+    created_at: Moment
+    updated_at: Moment
+
+
+class ChangedLead(Lead):
+    changed: bool
 
 
 class Leads:
@@ -38,10 +67,20 @@ class Leads:
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter()
-        router.add_api_route("/leads", self.create, methods=["POST"], status_code=201)
-        router.add_api_route("/leads", self.list, methods=["GET"])
-        router.add_api_route("/leads/{lead_id}", self.get, methods=["GET"])
-        router.add_api_route("/leads/{lead_id}", self.change, methods=["PATCH"])
+        router.add_api_route(
+            "/leads", self.create, methods=["POST"], status_code=201, response_model=Lead, responses=refusals(409)
+        )
+        router.add_api_route("/leads", self.list, methods=["GET"], response_model=Page[Lead])
+        router.add_api_route(
+            "/leads/{lead_id}", self.get, methods=["GET"], response_model=Lead, responses=refusals(404)
+        )
+        router.add_api_route(
+            "/leads/{lead_id}",
+            self.change,
+            methods=["PATCH"],
+            response_model=ChangedLead,
+            responses=refusals(404, 409),
+        )
         return router.routes
 
     async def create(self, lead: NewLead) -> dict[str, object]:

@@ -13,8 +13,9 @@ from system_under_test.service_kit import logs
 from system_under_test.service_kit.access import only
 from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
+from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.problems import Problem
-from system_under_test.service_kit.requests import After, Body, Email, Limit, Text, page
+from system_under_test.service_kit.requests import After, Body, Email, Limit, Moment, Page, Text, View, page
 
 UserRole = Literal["agent", "manager"]
 
@@ -29,16 +30,47 @@ class UserChange(Body):
     active: bool
 
 
+class User(View):
+    id: UUID
+    name: str
+    email: str
+    role: UserRole
+    active: bool
+    version: int
+    created_at: Moment
+
+
+class ChangedUser(User):
+    changed: bool
+
+
 class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def routes(self) -> list[BaseRoute]:
         router, operator = APIRouter(), [Depends(only("operator"))]
-        router.add_api_route("/users", self.create, methods=["POST"], status_code=201, dependencies=operator)
-        router.add_api_route("/users", self.list, methods=["GET"])
-        router.add_api_route("/users/{user_id}", self.get, methods=["GET"])
-        router.add_api_route("/users/{user_id}", self.change, methods=["PATCH"], dependencies=operator)
+        router.add_api_route(
+            "/users",
+            self.create,
+            methods=["POST"],
+            status_code=201,
+            response_model=User,
+            responses=refusals(403, 409),
+            dependencies=operator,
+        )
+        router.add_api_route("/users", self.list, methods=["GET"], response_model=Page[User])
+        router.add_api_route(
+            "/users/{user_id}", self.get, methods=["GET"], response_model=User, responses=refusals(404)
+        )
+        router.add_api_route(
+            "/users/{user_id}",
+            self.change,
+            methods=["PATCH"],
+            response_model=ChangedUser,
+            responses=refusals(403, 404),
+            dependencies=operator,
+        )
         return router.routes
 
     async def create(self, user: NewUser) -> dict[str, object]:

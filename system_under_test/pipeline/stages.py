@@ -15,9 +15,10 @@ from system_under_test.service_kit.access import Caller
 from system_under_test.service_kit.calls import Peer, PeerTrouble
 from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
+from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem, unavailable
-from system_under_test.service_kit.requests import Body, Version
+from system_under_test.service_kit.requests import Body, Moment, Version, View
 from system_under_test.service_kit.settings import Identity
 
 T = TypeVar("T")
@@ -32,7 +33,40 @@ Source = Literal["manual", "system", "automation"]
 
 class StageRequest(Body):
     stage: Stage
-    expected_version: Version = None
+    expected_version: Version | None = None
+
+
+class _Named(View):
+    entity_type: Literal["lead", "deal"]
+    entity_id: UUID
+
+
+class StageView(_Named):
+    stage: Stage
+    version: int
+    updated_at: Moment
+
+
+class Moved(_Named):
+    stage: Stage
+    from_stage: Stage
+    version: int
+    changed: bool
+    changed_at: Moment | None
+
+
+class Step(View):
+    version: int
+    from_stage: Stage
+    to_stage: Stage
+    source: Source
+    correlation_id: UUID
+    causation_id: UUID | None
+    changed_at: Moment
+
+
+class History(_Named):
+    items: list[Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +81,14 @@ class Stages:
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter()
-        router.add_api_route("/leads/{lead_id}/stage", self.change_lead, methods=["PATCH"])
-        router.add_api_route("/leads/{lead_id}/stage", self.lead_stage, methods=["GET"])
-        router.add_api_route("/leads/{lead_id}/history", self.lead_history, methods=["GET"])
-        router.add_api_route("/deals/{deal_id}/stage", self.change_deal, methods=["PATCH"])
-        router.add_api_route("/deals/{deal_id}/stage", self.deal_stage, methods=["GET"])
-        router.add_api_route("/deals/{deal_id}/history", self.deal_history, methods=["GET"])
+        for path, change, stage, history in (
+            ("/leads/{lead_id}", self.change_lead, self.lead_stage, self.lead_history),
+            ("/deals/{deal_id}", self.change_deal, self.deal_stage, self.deal_history),
+        ):
+            add = router.add_api_route
+            add(f"{path}/stage", change, methods=["PATCH"], response_model=Moved, responses=refusals(404, 409))
+            add(f"{path}/stage", stage, methods=["GET"], response_model=StageView, responses=refusals(404))
+            add(f"{path}/history", history, methods=["GET"], response_model=History, responses=refusals(404))
         return router.routes
 
     async def change_lead(self, lead_id: UUID, request: StageRequest, caller: Caller) -> dict[str, object]:

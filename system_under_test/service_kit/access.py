@@ -12,16 +12,18 @@ from system_under_test.service_kit.problems import Problem
 from system_under_test.service_kit.settings import Identity, Role
 
 
-def authenticate(authorization: bytes, identities: Mapping[str, Identity]) -> Identity:
+def identify(authorization: bytes, identities: Mapping[str, Identity]) -> Identity | None:
     """Every token is compared, each in constant time: the time taken says nothing of how near a guess is."""
     scheme, _, presented = authorization.partition(b" ")
     found: Identity | None = None
     for token, identity in identities.items():
         if hmac.compare_digest(presented.strip(), token.encode()):
             found = identity
-    if scheme.lower() != b"bearer" or found is None:
-        raise Problem(401, "unauthorized", "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
-    return found
+    return found if scheme.lower() == b"bearer" else None
+
+
+def unauthorized() -> Problem:
+    return Problem(401, "unauthorized", "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
 
 
 def caller(request: Request) -> Identity:

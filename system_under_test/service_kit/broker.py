@@ -27,7 +27,7 @@ class BrokerUnavailable(Exception):
 
 
 class Life:
-    def __init__(self, settings: Settings, purpose: str) -> None:
+    def __init__(self, settings: Settings, purpose: str, on_change: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         self._profile = settings.profile
         self.lost: asyncio.Future[str] = loop.create_future()
@@ -46,8 +46,17 @@ class Life:
             on_close_callback=self._on_closed,
             custom_ioloop=loop,
         )
-        self._connection.add_on_connection_blocked_callback(lambda *_: self.unblocked.clear())
-        self._connection.add_on_connection_unblocked_callback(lambda *_: self.unblocked.set())
+        self._on_change = on_change
+        self._connection.add_on_connection_blocked_callback(lambda *_: self._block(True))
+        self._connection.add_on_connection_unblocked_callback(lambda *_: self._block(False))
+
+    def _block(self, blocked: bool) -> None:
+        """The broker tells only a connection that publishes: on one that is idle, an alarm stays unknown."""
+        if blocked:
+            self.unblocked.clear()
+        else:
+            self.unblocked.set()
+        self._on_change()
 
     async def open(self) -> None:
         await self.answer(self._opened, self._profile.socket_timeout_s + self._profile.stack_timeout_s)
@@ -175,17 +184,19 @@ class Link:
     def __init__(self, settings: Settings, purpose: str, prepare: Callable[[Life], Awaitable[None]]) -> None:
         self._settings, self._purpose, self._prepare = settings, purpose, prepare
         self.life: Life | None = None
+        self.on_change: Callable[[], None] = lambda: None
         self._trouble = ""
 
     async def run(self) -> None:
         profile = self._settings.profile
         backoff = Backoff(profile.reconnect_first_s, profile.reconnect_most_s)
         while True:
-            life = Life(self._settings, self._purpose)
+            life = Life(self._settings, self._purpose, self._changed)
             try:
                 await life.open()
                 await self._prepare(life)
                 self.life = life
+                self._changed()
                 backoff.reset()
                 self._trouble = await asyncio.shield(life.lost)
             except BrokerUnavailable as error:
@@ -196,8 +207,12 @@ class Link:
                 raise
             finally:
                 self.life = None
+                self._changed()
             logs.library("broker", f"{self._purpose}: {self._trouble}", level="warning")
             await asyncio.sleep(backoff.next_s())
+
+    def _changed(self) -> None:
+        self.on_change()
 
     @property
     def is_new(self) -> bool:

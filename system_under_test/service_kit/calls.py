@@ -89,8 +89,8 @@ def _log_completed(answer: Answer, started: float) -> None:
         http_status=answer.http_status,
         duration_ms=duration_ms,
     )
-    metrics.count(f"calls.{answer.peer}.{answer.status}")
-    metrics.observe(f"calls.{answer.peer}.duration_ms", duration_ms)
+    metrics.count("calls", peer=answer.peer, status=answer.status)
+    metrics.observe("call.duration", duration_ms, peer=answer.peer)
 
 
 def _seconds_until(retry_after: str) -> float | None:

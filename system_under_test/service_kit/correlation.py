@@ -62,8 +62,3 @@ def using(context: Context) -> Iterator[Context]:
         yield context
     finally:
         _current.reset(token)
-
-
-def deepen(hop_count: int) -> None:
-    """Say how many events led to the work in hand. It lasts as long as the context that it is said in."""
-    _current.set(replace(_current.get(), hop_count=hop_count))

@@ -6,15 +6,15 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from psycopg import sql
-from starlette.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
-from system_under_test.service_kit import logs
+from system_under_test.service_kit import logs, metrics
 from system_under_test.service_kit.broker import Link
 from system_under_test.service_kit.clock import Backoff, pause
 from system_under_test.service_kit.database import UNAVAILABLE, Database
@@ -28,7 +28,16 @@ Status = Literal["unknown", "up", "degraded", "down"]
 class Reading:
     status: Status = "up"
     detail: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    oldest_unsent_age_s: float | None = None
+
+
+class Liveness(BaseModel):
+    status: Literal["live"]
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not_ready", "draining"]
+    dependencies: dict[str, Reading]
 
 
 class Dependency:
@@ -36,17 +45,23 @@ class Dependency:
         self.name, self._probe, self._profile = name, probe, profile
         self.reading = Reading("unknown")
         self.up = asyncio.Event()
+        self._nudged = asyncio.Event()
         self._look: asyncio.Task[None] | None = None
 
-    async def watch(self, stopping: asyncio.Event) -> None:
+    async def watch(self) -> None:
         backoff = Backoff(self._profile.probe_first_s, self._profile.probe_most_s)
-        while not stopping.is_set():
+        while True:
+            self._nudged.clear()
             await self.check()
             if self.up.is_set():
                 backoff.reset()
-                await pause(self._profile.health_interval_s, unless=stopping)
+                await pause(self._profile.health_interval_s, unless=self._nudged)
             else:
-                await pause(backoff.next_s(), unless=stopping)
+                await pause(backoff.next_s(), unless=self._nudged)
+
+    def nudge(self) -> None:
+        """Something has changed: look at once."""
+        self._nudged.set()
 
     async def check(self) -> Reading:
         """Look now, all who ask together. A look that began before the question is no answer to it."""
@@ -65,6 +80,7 @@ class Dependency:
             reading = await self._within_bounds()
         except Exception as error:
             reading = Reading("down", logs.describe(error))
+        metrics.gauge("dependency.up", float(reading.status == "up"), dependency=self.name)
         changed = reading.status != self.reading.status
         self.reading = reading
         if reading.status == "up":
@@ -102,10 +118,11 @@ def outbox(source: Database, service: str, profile: Profile) -> Dependency:
         try:
             age_s = (await source.ask(question)).get("age_s", 0.0)
         except UNAVAILABLE:
-            return Reading("degraded", "the database does not answer", {"oldest_unsent_age_s": None})
+            return Reading("degraded", "the database does not answer")
+        age_s = round(age_s, 3)
+        metrics.gauge("outbox.oldest_unsent_age.seconds", age_s)
         late = age_s > profile.outbox_late_s
-        facts = {"oldest_unsent_age_s": round(age_s, 3)}
-        return Reading("degraded", "events wait to be sent", facts) if late else Reading(facts=facts)
+        return Reading("degraded", "events wait to be sent", age_s) if late else Reading(oldest_unsent_age_s=age_s)
 
     return Dependency("outbox", probe, profile)
 
@@ -114,11 +131,13 @@ def broker(links: list[Link], profile: Profile) -> Dependency:
     async def probe() -> Reading:
         if any(link.is_new for link in links):
             return Reading("unknown", "connecting")
-        for link in links:
-            await link.probe()
+        await asyncio.gather(*(link.probe() for link in links))
         return Reading()
 
-    return Dependency("broker", probe, profile)
+    dependency = Dependency("broker", probe, profile)
+    for link in links:
+        link.on_change = dependency.nudge
+    return dependency
 
 
 class Health:
@@ -129,25 +148,26 @@ class Health:
     async def watching(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as probers:
             for dependency in self.dependencies:
-                await probers.enter_async_context(background(dependency.watch(self._stopping)))
+                await probers.enter_async_context(background(dependency.watch()))
             yield
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter()
         router.add_api_route("/health/live", self.live, methods=["GET"])
-        router.add_api_route("/health/ready", self.ready, methods=["GET"], response_model=None)
+        not_ready: dict[int | str, dict[str, Any]] = {
+            503: {"model": Readiness, "description": "A dependency is down, or the service is stopping."}
+        }
+        router.add_api_route("/health/ready", self.ready, methods=["GET"], responses=not_ready)
         return router.routes
 
-    async def live(self) -> dict[str, str]:
-        return {"status": "live"}
+    async def live(self) -> Liveness:
+        return Liveness(status="live")
 
-    async def ready(self) -> JSONResponse:
-        report = {dependency.name: _report(dependency.reading) for dependency in self.dependencies}
-        is_ready = all(dependency.reading.status in ("up", "degraded") for dependency in self.dependencies)
-        status = "draining" if self._stopping.is_set() else "ready" if is_ready else "not_ready"
-        return JSONResponse({"status": status, "dependencies": report}, 200 if status == "ready" else 503)
-
-
-def _report(reading: Reading) -> dict[str, Any]:
-    detail = {} if reading.detail is None else {"detail": reading.detail}
-    return {"status": reading.status, **detail, **reading.facts}
+    async def ready(self, response: Response) -> Readiness:
+        report = {dependency.name: dependency.reading for dependency in self.dependencies}
+        is_ready = all(reading.status in ("up", "degraded") for reading in report.values())
+        status: Literal["ready", "not_ready", "draining"] = "ready" if is_ready else "not_ready"
+        if self._stopping.is_set():
+            status = "draining"
+        response.status_code = 200 if status == "ready" else 503
+        return Readiness(status=status, dependencies=report)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from system_under_test.service_kit import correlation, logs
+from system_under_test.service_kit import correlation
 from system_under_test.service_kit.database import UNAVAILABLE
 
+MEDIA_TYPE = "application/problem+json"
 _MOST_MISTAKES = 20
 
 
@@ -41,37 +42,30 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        mistakes = [
-            {"where": ".".join(map(str, mistake["loc"])), "what": mistake["msg"]}
-            for mistake in error.errors()[:_MOST_MISTAKES]
-        ]
+        mistakes = [_mistake(mistake) for mistake in error.errors()[:_MOST_MISTAKES]]
         return Problem(422, "invalid-request", "the request does not have the expected shape", errors=mistakes)
-    if isinstance(error, HTTPException):
-        kinds = {404: "not-found", 405: "method-not-allowed"}
-        return Problem(error.status_code, kinds.get(error.status_code, "refused"), error.detail, headers=error.headers)
     if isinstance(error, UNAVAILABLE):
         return unavailable("the database is not available")
     return Problem(500, "internal-error", "an unexpected error; it has been logged")
 
 
-def response_of(problem: Problem, path: str) -> Response:
+def _mistake(mistake: dict[str, Any]) -> dict[str, str]:
+    """Where and what, but never a text of the client's: not even the name of a field that we do not know."""
+    where, what = mistake["loc"], mistake["msg"]
+    if mistake["type"] == "extra_forbidden":
+        where, what = where[:-1], "there is a field that is not known here"
+    return {"where": ".".join(map(str, where)), "what": what}
+
+
+def response_of(problem: Problem) -> Response:
+    correlation_id = correlation.current().correlation_id
     body = {
         "type": f"urn:problem:{problem.kind}",
         "title": problem.kind.replace("-", " "),
         "status": problem.status,
         "detail": problem.detail,
-        "instance": path,
-        "correlation_id": correlation.current().correlation_id,
+        "instance": f"urn:uuid:{correlation_id}",
+        "correlation_id": correlation_id,
         **problem.extras,
     }
-    content = msgspec.json.encode(_without_broken_text(body))
-    return Response(content, problem.status, problem.headers, media_type="application/problem+json")
-
-
-def _without_broken_text(value: object) -> object:
-    """Names and paths come from the client and may hold lone surrogates, which no JSON can."""
-    if isinstance(value, str):
-        return logs.clean(value)
-    if isinstance(value, dict):
-        return {key: _without_broken_text(item) for key, item in value.items()}
-    return [_without_broken_text(item) for item in value] if isinstance(value, list) else value
+    return Response(msgspec.json.encode(body), problem.status, problem.headers, media_type=MEDIA_TYPE)

@@ -130,7 +130,7 @@ class Relay:
                 attempt=self._attempts[event_id],
                 confirm_ms=outcome.confirm_ms,
             )
-        metrics.count(f"events.publish.{outcome.status}")
+        metrics.count("events.published", status=outcome.status)
         return outcome.confirmed
 
 

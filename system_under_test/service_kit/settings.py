@@ -43,7 +43,7 @@ class Profile:
     socket_timeout_s: float = 5
     stack_timeout_s: float = 10
     reconnect_first_s: float = 0.5
-    reconnect_most_s: float = 30
+    reconnect_most_s: float = 1  # or readiness could not follow a broker that is back
     confirm_window: int = 256
     confirm_timeout_s: float = 10
     relay_batch: int = 100
@@ -53,6 +53,7 @@ class Profile:
     http_connect_timeout_s: float = 2
     http_read_timeout_s: float = 8
     max_body_bytes: int = 256 * 1024
+    max_header_bytes: int = 8 * 1024
 
     pool_size: int = 12
     pool_acquire_s: float = 2
@@ -63,11 +64,12 @@ class Profile:
     statement_timeout_ms: int = 10_000
     idle_in_transaction_timeout_ms: int = 30_000
 
-    health_interval_s: float = 1
-    probe_timeout_s: float = 2
-    answer_timeout_s: float = 1  # of a connection that is asked whether it still lives
-    probe_first_s: float = 0.5
-    probe_most_s: float = 5
+    # Readiness follows a dependency within 2 s: an interval and a probe's time-out together stay below that.
+    health_interval_s: float = 0.25
+    probe_timeout_s: float = 0.9
+    answer_timeout_s: float = 0.7  # of a connection that is asked whether it still lives
+    probe_first_s: float = 0.1
+    probe_most_s: float = 0.5
     outbox_late_s: float = 60
     metrics_interval_s: float = 30
 
@@ -86,7 +88,6 @@ TEST = Profile(
     alert_first_s=0.1,
     alert_most_s=1,
     reconnect_first_s=0.1,
-    reconnect_most_s=1,
     confirm_timeout_s=2,
     relay_poll_s=0.25,
     drain_s=0.25,
@@ -99,11 +100,6 @@ TEST = Profile(
     lock_timeout_ms=1_000,
     statement_timeout_ms=4_000,
     idle_in_transaction_timeout_ms=10_000,
-    health_interval_s=0.4,
-    probe_timeout_s=1,
-    answer_timeout_s=0.7,
-    probe_first_s=0.1,
-    probe_most_s=0.5,
     outbox_late_s=10,
     metrics_interval_s=1,
 )
