@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test setup servers lock clean
+.PHONY: help gate test bench setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -15,6 +15,9 @@ gate: setup  ## boot real stacks, run every scenario, judge it, print the verdic
 
 test: setup  ## the gauntlet's own tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup  ## how fast the reference CRM is, as ratios to what its servers do without it (three minutes)
+	@$(BIN)/gauntlet bench $(ARGS)
 
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 
