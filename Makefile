@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz setup servers lock clean
+.PHONY: help gate test fuzz bench setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,6 +18,9 @@ test: setup  ## the gauntlet's own tests
 
 fuzz: setup  ## Schemathesis against a running stack, with all its checks on (ARGS="--seed 1 --requests 5000")
 	@$(BIN)/gauntlet fuzz $(ARGS)
+
+bench: setup  ## how fast the reference CRM is, as ratios to what its servers do without it (three minutes)
+	@$(BIN)/gauntlet bench $(ARGS)
 
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
+from rich.console import Console
 
 from harness.checks.run_verdict import rejudge, summarise
 from harness.environment.failures import EnvironmentFailed
@@ -23,6 +24,8 @@ from harness.trace.findings import judge_flow
 from harness.trace.flow import Surroundings, flows_of
 from harness.trace.render import tree
 from reports.terminal import fuzz_text, run_text, stack_text
+from scenarios.bench.run import bench as run_bench
+from scenarios.bench.run import table as bench_table
 
 PASS, FAIL, UNKNOWN, USAGE, NO_ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _BY_VERDICT = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
@@ -109,6 +112,21 @@ def check(run: Path | None, as_json: bool) -> None:
     else:
         click.echo(run_text(verdict, directory.root))
     sys.exit(_BY_VERDICT[verdict.verdict])
+
+
+@gauntlet.command()
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where figures and logs go (default: runs/…-bench).")
+def bench(run_dir: Path | None) -> None:
+    """Measure the speed of the reference CRM.
+
+    PATCHes against pgbench, the relay against a bare publisher, PATCH → deal end to end. Takes less than three
+    minutes. Exit code 1 if a target is missed.
+    """
+    directory = (run_dir or new_run_path("bench")).resolve()
+    done = run_bench(directory, _progress)
+    Console().print(bench_table(done))
+    click.echo(f"every sample: {directory / 'bench.json'}")
+    sys.exit(PASS if done.met else FAIL)
 
 
 @gauntlet.command()

@@ -180,20 +180,17 @@ async def _move(work: Work, entity: Entity, request: StageRequest, source: Sourc
 async def _write(work: Work, entity: Entity, before: dict[str, Any], to_stage: Stage, source: Source) -> str:
     from_stage, version = before["stage"], before["version"] + 1
     context = correlation.current()
-    await work.connection.execute(
-        "UPDATE pipeline.stages SET stage = %s, version = %s, updated_at = clock_timestamp()"
-        " WHERE entity_type = %s AND entity_id = %s",
-        (to_stage, version, entity.type, entity.id),
-    )
     history = await work.one(
-        "INSERT INTO pipeline.stage_history"
+        "WITH moved AS (UPDATE pipeline.stages SET stage = %s, version = %s, updated_at = clock_timestamp()"
+        " WHERE entity_type = %s AND entity_id = %s RETURNING entity_type, entity_id, version, stage)"
+        " INSERT INTO pipeline.stage_history"
         " (entity_type, entity_id, version, from_stage, to_stage, source, correlation_id, causation_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING changed_at",
+        " SELECT entity_type, entity_id, version, %s, stage, %s, %s, %s FROM moved RETURNING changed_at",
+        to_stage,
+        version,
         entity.type,
         entity.id,
-        version,
         from_stage,
-        to_stage,
         source,
         context.correlation_id,
         context.causation_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -26,7 +26,7 @@ def unauthorized() -> Problem:
     return Problem(401, "unauthorized", "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
 
 
-def caller(request: Request) -> Identity:
+async def caller(request: Request) -> Identity:
     identity: Identity = request.scope["identity"]
     return identity
 
@@ -34,8 +34,8 @@ def caller(request: Request) -> Identity:
 Caller = Annotated[Identity, Depends(caller)]
 
 
-def only(role: Role) -> Callable[[Caller], None]:
-    def check(identity: Caller) -> None:
+def only(role: Role) -> Callable[[Caller], Awaitable[None]]:
+    async def check(identity: Caller) -> None:
         if identity.role != role:
             raise Problem(403, "forbidden", f"this needs the role {role}")
 

@@ -8,8 +8,10 @@ the next one, which declares everything again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pika
@@ -26,6 +28,21 @@ class BrokerUnavailable(Exception):
     """The life is over, or the broker did not answer in time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a published message: confirmed, nacked, returned or unknown."""
+
+    status: str
+    confirm_ms: float | None
+
+    @property
+    def confirmed(self) -> bool:
+        return self.status == "confirmed"
+
+
+UNKNOWN = Outcome("unknown", None)
+
+
 class Life:
     def __init__(self, settings: Settings, purpose: str, on_change: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -36,7 +53,7 @@ class Life:
         self._opened: asyncio.Future[Any] = loop.create_future()
         self._closed = asyncio.Event()
         self._last_tag = 0
-        self._unconfirmed: dict[int, tuple[str, asyncio.Future[str]]] = {}
+        self._unconfirmed: dict[int, tuple[str, float, asyncio.Future[Outcome]]] = {}
         self._returned: set[str] = set()
         self.channel: Any = None
         self._connection = AsyncioConnection(
@@ -77,9 +94,9 @@ class Life:
         if self.lost.done():
             return
         self.lost.set_result(reason)
-        for _, outcome in self._unconfirmed.values():
+        for _, _, outcome in self._unconfirmed.values():
             if not outcome.done():
-                outcome.set_result("unknown")
+                outcome.set_result(UNKNOWN)
         self._unconfirmed.clear()
         if not (self._connection.is_closed or self._connection.is_closing):
             self._connection.close()
@@ -135,16 +152,16 @@ class Life:
     async def confirm_publishes(self) -> None:
         await self.call("confirm_delivery", ack_nack_callback=self._on_confirm)
 
-    def publish(self, exchange: str, routing_key: str, body: bytes, properties: Any) -> asyncio.Future[str]:
-        """Write a message; the future becomes confirmed, nacked, returned or unknown."""
-        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    def publish(self, exchange: str, routing_key: str, body: bytes, properties: Any) -> asyncio.Future[Outcome]:
+        """Write a message; the future tells what became of it."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
             self.channel.basic_publish(exchange, routing_key, body, properties, mandatory=True)
         except pika.exceptions.AMQPError:
-            outcome.set_result("unknown")
+            outcome.set_result(UNKNOWN)
             return outcome
         self._last_tag += 1
-        self._unconfirmed[self._last_tag] = (properties.message_id, outcome)
+        self._unconfirmed[self._last_tag] = (properties.message_id, time.perf_counter(), outcome)
         return outcome
 
     def ack(self, delivery_tag: int) -> None:
@@ -161,11 +178,12 @@ class Life:
         for settled in tags:
             if settled not in self._unconfirmed:
                 continue  # it came after the end of this life, when it was already called unknown
-            message_id, outcome = self._unconfirmed.pop(settled)
+            message_id, started, outcome = self._unconfirmed.pop(settled)
             returned = message_id in self._returned  # a return comes before its ack
             self._returned.discard(message_id)
+            status = "nacked" if nacked else "returned" if returned else "confirmed"
             if not outcome.done():
-                outcome.set_result("nacked" if nacked else "returned" if returned else "confirmed")
+                outcome.set_result(Outcome(status, round((time.perf_counter() - started) * 1000, 3)))
 
 
 def _parameters(settings: Settings, purpose: str) -> Any:

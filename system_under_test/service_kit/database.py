@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, LiteralString, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors, sql
@@ -28,6 +29,7 @@ UNAVAILABLE = (
 )
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 _TRIES = 3
+_FRESH_S = 0.1  # so long a connection that has answered need not prove again that it lives
 
 
 @contextmanager
@@ -103,7 +105,7 @@ class Work:
         row = await self.one("SELECT pg_current_xact_id()::text AS id")
         self.transaction_id = row["id"] if row else None
 
-    async def one(self, query: LiteralString, *values: object) -> dict[str, Any] | None:
+    async def one(self, query: LiteralString | bytes, *values: object) -> dict[str, Any] | None:
         return await (await self.connection.execute(query, values)).fetchone()
 
     async def all(self, query: LiteralString, *values: object) -> list[dict[str, Any]]:
@@ -122,6 +124,7 @@ class Database:
             name=settings.service,
             open=False,
         )
+        self._answered_at: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._spare: Connection | None = None
         self._asking = asyncio.Lock()
 
@@ -189,8 +192,10 @@ class Database:
         while True:
             connection = await self._pool.getconn(timeout=max(0.01, give_up - loop.time()))
             try:
-                if await self._answers(connection):
+                fresh = loop.time() - self._answered_at.get(connection, 0) < _FRESH_S
+                if fresh or await self._answers(connection):
                     yield connection
+                    self._answered_at[connection] = loop.time()
                     return
             finally:
                 await self._pool.putconn(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -14,9 +15,11 @@ from system_under_test.service_kit.clock import now
 from system_under_test.service_kit.database import Work
 from system_under_test.service_kit.envelope import SCHEMA_VERSION, Envelope
 
-_INSERT = sql.SQL(
-    "INSERT INTO {}.outbox (event_id, event_type, entity_type, entity_id, entity_version,"
-    " correlation_id, causation_id, span_id, envelope) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+# The notification is heard after the commit; the id tells how a COMMIT went whose answer was lost.
+_STORE = sql.SQL(
+    "WITH stored AS (INSERT INTO {}.outbox (event_id, event_type, entity_type, entity_id, entity_version,"
+    " correlation_id, causation_id, span_id, envelope) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s))"
+    " SELECT pg_notify(%s, ''), pg_current_xact_id()::text AS transaction_id"
 )
 
 
@@ -32,6 +35,11 @@ class Change:
     from_stage: str | None = None
     to_stage: str | None = None
     payload: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def _statement(service: str) -> bytes:
+    return _STORE.format(sql.Identifier(service)).as_bytes()
 
 
 async def store(work: Work, service: str, change: Change) -> None:
@@ -51,23 +59,18 @@ async def store(work: Work, service: str, change: Change) -> None:
         hop_count=context.hop_count,
         payload=change.payload,
     )
-    await work.connection.execute(
-        _INSERT.format(sql.Identifier(service)),
-        (
-            event.event_id,
-            event.event_type,
-            event.entity_type,
-            event.entity_id,
-            event.entity_version,
-            event.correlation_id,
-            event.causation_id,
-            context.span_id,
-            msgspec.json.encode(event).decode(),
-        ),
-    )
-    # The notification is heard after the commit; the id tells how a COMMIT went whose answer was lost.
     stored = await work.one(
-        "SELECT pg_notify(%s, ''), pg_current_xact_id()::text AS transaction_id", wake_channel(service)
+        _statement(service),
+        event.event_id,
+        event.event_type,
+        event.entity_type,
+        event.entity_id,
+        event.entity_version,
+        event.correlation_id,
+        event.causation_id,
+        context.span_id,
+        msgspec.json.encode(event).decode(),
+        wake_channel(service),
     )
     assert stored is not None
     work.transaction_id = stored["transaction_id"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from system_under_test.service_kit.broker import Life, Link, declare_exchange
+from system_under_test.service_kit.broker import UNKNOWN, Life, Link, Outcome, declare_exchange
 from system_under_test.service_kit.settings import Settings
 
 
@@ -17,16 +17,6 @@ class Message:
     routing_key: str
     body: bytes
     properties: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    status: str
-    confirm_ms: float | None
-
-    @property
-    def confirmed(self) -> bool:
-        return self.status == "confirmed"
 
 
 class Publisher:
@@ -45,16 +35,21 @@ class Publisher:
         return self.link.life is not None and self.link.life.unblocked.is_set()
 
     async def publish(self, message: Message) -> Outcome:
-        async with self._window:
-            life = self.link.life
-            if life is None:
-                return Outcome("unknown", None)
-            started = time.perf_counter()
-            outcome = life.publish(message.exchange, message.routing_key, message.body, message.properties)
-            await asyncio.wait({outcome}, timeout=self._timeout_s)
-            if not outcome.done():
-                life.end(f"no confirm within {self._timeout_s:g} s")
-                return Outcome("unknown", None)
-            status = outcome.result()
-            answered = status != "unknown"
-            return Outcome(status, round((time.perf_counter() - started) * 1000, 3) if answered else None)
+        return (await self.publish_all([message]))[0]
+
+    async def publish_all(self, messages: Sequence[Message]) -> list[Outcome]:
+        """Write them in this order without waiting in between, then wait until each is settled."""
+        life = self.link.life
+        if life is None:
+            return [UNKNOWN] * len(messages)
+        outcomes = [await self._write(life, message) for message in messages]
+        await asyncio.wait(outcomes, timeout=self._timeout_s)
+        if not all(outcome.done() for outcome in outcomes):
+            life.end(f"no confirm within {self._timeout_s:g} s")  # which makes the rest unknown
+        return [outcome.result() for outcome in outcomes]
+
+    async def _write(self, life: Life, message: Message) -> asyncio.Future[Outcome]:
+        await self._window.acquire()
+        outcome = life.publish(message.exchange, message.routing_key, message.body, message.properties)
+        outcome.add_done_callback(lambda _: self._window.release())
+        return outcome

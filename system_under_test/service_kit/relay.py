@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import pika
 from psycopg import sql
 
 from system_under_test.service_kit import correlation, logs, metrics
-from system_under_test.service_kit.broker import EXCHANGE
+from system_under_test.service_kit.broker import EXCHANGE, Outcome
 from system_under_test.service_kit.clock import Backoff, pause
 from system_under_test.service_kit.correlation import Context, new_span
 from system_under_test.service_kit.database import UNAVAILABLE, Connection, connect, cut_after
@@ -31,18 +30,19 @@ from system_under_test.service_kit.settings import Settings
 Row = dict[str, Any]
 
 _UNSENT = sql.SQL(
-    "SELECT event_id, event_type, entity_type, entity_id, correlation_id, causation_id, span_id,"
-    " envelope::text FROM {}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT %s"
+    "SELECT event_id::text, event_type, entity_type, entity_id::text, correlation_id::text, causation_id::text,"
+    " span_id, envelope::text FROM {}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT %s"
 )
-_MARK_SENT = sql.SQL("UPDATE {}.outbox SET sent_at = clock_timestamp() WHERE event_id = ANY(%s)")
+_MARK_SENT = sql.SQL("UPDATE {}.outbox SET sent_at = clock_timestamp() WHERE event_id = ANY(%s::uuid[])")
 
 
 class Relay:
     def __init__(self, settings: Settings, publisher: Publisher) -> None:
         self._settings, self._profile, self._publisher = settings, settings.profile, publisher
-        self._schema = sql.Identifier(settings.service)
+        schema = sql.Identifier(settings.service)
+        self._unsent, self._mark_sent = _UNSENT.format(schema).as_bytes(), _MARK_SENT.format(schema).as_bytes()
         self._backoff = Backoff(self._profile.reconnect_first_s, self._profile.reconnect_most_s)
-        self._attempts: Counter[UUID] = Counter()
+        self._attempts: Counter[str] = Counter()
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -67,7 +67,7 @@ class Relay:
         with cut_after(connection, self._profile.database_deadline_s):
             await connection.execute(sql.SQL("LISTEN {}").format(channel))
         while not self._stopping.is_set():
-            rows = await self._unsent(connection)
+            rows = await self._fetch(connection)
             if not rows or not self._publisher.ready:
                 await self._woken(connection)
             elif await self._send(connection, rows):
@@ -84,9 +84,9 @@ class Relay:
             row = await lock.fetchone()
         return bool(row and row["held"])
 
-    async def _unsent(self, connection: Connection) -> list[Row]:
+    async def _fetch(self, connection: Connection) -> list[Row]:
         with cut_after(connection, self._profile.database_deadline_s):
-            rows = await connection.execute(_UNSENT.format(self._schema), (self._profile.relay_batch,))
+            rows = await connection.execute(self._unsent, (self._profile.relay_batch,))
             return await rows.fetchall()
 
     async def _woken(self, connection: Connection) -> None:
@@ -97,26 +97,32 @@ class Relay:
 
     async def _send(self, connection: Connection, rows: list[Row]) -> bool:
         for wave in _waves(rows):
-            outcomes = await asyncio.gather(*(self._publish(row) for row in wave))
-            sent = [row["event_id"] for row, confirmed in zip(wave, outcomes, strict=True) if confirmed]
+            sent = await self._publish(wave)
             with cut_after(connection, self._profile.database_deadline_s):
-                await connection.execute(_MARK_SENT.format(self._schema), (sent,))
+                await connection.execute(self._mark_sent, (sent,))
             for event_id in sent:
                 del self._attempts[event_id]
             if len(sent) < len(wave):
                 return False
         return True
 
-    async def _publish(self, row: Row) -> bool:
-        event_id, span_id = row["event_id"], new_span()
-        self._attempts[event_id] += 1
-        outcome = await self._publisher.publish(_message(self._settings.service, row, span_id))
+    async def _publish(self, rows: list[Row]) -> list[str]:
+        """The ids of those that the broker confirmed."""
+        spans = [new_span() for _ in rows]
+        messages = [_message(self._settings.service, row, span_id) for row, span_id in zip(rows, spans, strict=True)]
+        outcomes = await self._publisher.publish_all(messages)
+        for row, span_id, outcome in zip(rows, spans, outcomes, strict=True):
+            self._log(row, span_id, outcome)
+        return [row["event_id"] for row, outcome in zip(rows, outcomes, strict=True) if outcome.confirmed]
+
+    def _log(self, row: Row, span_id: str, outcome: Outcome) -> None:
+        self._attempts[row["event_id"]] += 1
         context = Context(
-            correlation_id=str(row["correlation_id"]),
-            event_id=str(event_id),
-            causation_id=_text(row["causation_id"]),
+            correlation_id=row["correlation_id"],
+            event_id=row["event_id"],
+            causation_id=row["causation_id"],
             entity_type=row["entity_type"],
-            entity_id=str(row["entity_id"]),
+            entity_id=row["entity_id"],
             span_id=span_id,
             parent_span_id=row["span_id"],
         )
@@ -127,11 +133,10 @@ class Relay:
                 level="info" if outcome.confirmed else "warning",
                 event_type=row["event_type"],
                 routing_key=row["event_type"],
-                attempt=self._attempts[event_id],
+                attempt=self._attempts[row["event_id"]],
                 confirm_ms=outcome.confirm_ms,
             )
         metrics.count("events.published", status=outcome.status)
-        return outcome.confirmed
 
 
 @asynccontextmanager
@@ -149,7 +154,7 @@ async def relaying(settings: Settings, publisher: Publisher) -> AsyncIterator[No
 def _waves(rows: list[Row]) -> Iterator[list[Row]]:
     """Cut a batch so that no entity is in flight twice: its next event cannot overtake an unconfirmed one."""
     wave: list[Row] = []
-    in_flight: set[tuple[str, UUID]] = set()
+    in_flight: set[tuple[str, str]] = set()
     for row in rows:
         entity = (row["entity_type"], row["entity_id"])
         if entity in in_flight:
@@ -162,22 +167,18 @@ def _waves(rows: list[Row]) -> Iterator[list[Row]]:
 
 def _message(service: str, row: Row, span_id: str) -> Message:
     properties = pika.BasicProperties(
-        message_id=str(row["event_id"]),
-        correlation_id=str(row["correlation_id"]),
+        message_id=row["event_id"],
+        correlation_id=row["correlation_id"],
         type=row["event_type"],
         app_id=service,
         delivery_mode=2,
         content_type="application/json",
         timestamp=int(time.time()),
         headers={
-            "causation_id": _text(row["causation_id"]),
+            "causation_id": row["causation_id"],
             "schema_version": SCHEMA_VERSION,
             "attempt": 1,
             "span_id": span_id,
         },
     )
     return Message(EXCHANGE, row["event_type"], row["envelope"].encode(), properties)
-
-
-def _text(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
