@@ -9,7 +9,7 @@ from harness.evidence.evidence import Evidence
 from harness.evidence.records import HistoryRow, Operation
 
 NAME = "acknowledged_never_lost"
-CHANGES = ("create_lead", "create_deal", "move_stage")
+CHANGES = ("create_lead", "create_deal", "change_lead", "move_stage")
 
 
 def check(evidence: Evidence) -> Result:
@@ -28,6 +28,10 @@ def check(evidence: Evidence) -> Result:
                 yield f"lead {told.get('id')} was acknowledged with {operation.http_status} but is not there"
             elif lead.email != str(operation.arguments.get("email", "")).lower():
                 yield f"lead {lead.id} was acknowledged with {operation.arguments.get('email')} but holds {lead.email}"
+        elif operation.action == "change_lead":
+            lead = leads.get(str(operation.entity_id))
+            if lead is None or lead.version < told.get("version", 0):
+                yield f"version {told.get('version')} of lead {operation.entity_id} was acknowledged but is not there"
         elif operation.action == "create_deal":
             deal = deals.get(str(told.get("id")))
             if deal is None or deal.lead_id != operation.arguments.get("lead_id"):

@@ -61,7 +61,7 @@ class ServiceClient:
 
 
 class CrmClient(ServiceClient):
-    """Leads and deals."""
+    """Users, leads and deals."""
 
     def create_lead(self, *, email: str | None = None, external_id: str | None = None) -> Operation:
         """``answer["id"]`` is the new lead's id. Without an e-mail, one that nobody else has."""
@@ -73,6 +73,18 @@ class CrmClient(ServiceClient):
     def create_deal(self, lead_id: str) -> Operation:
         return self.perform("create_deal", "POST", "/deals", entity=("deal", None), body={"lead_id": lead_id})
 
+    def change_lead(self, lead_id: str, **change: Any) -> Operation:
+        """Name, phone, owner_id; expected_version makes it conditional."""
+        return self.perform("change_lead", "PATCH", f"/leads/{lead_id}", entity=("lead", lead_id), body=change)
+
+    def users(self, role: str) -> list[str]:
+        """Ids of the active ones."""
+        items = self.perform("read", "GET", f"/users?role={role}&active=true").answer["items"]
+        return [str(user["id"]) for user in items]
+
+    def set_active(self, user_id: str, active: bool) -> Operation:
+        return self.perform("change_user", "PATCH", f"/users/{user_id}", body={"active": active})
+
     def lead(self, lead_id: str) -> Operation:
         return self.perform("read", "GET", f"/leads/{lead_id}", entity=("lead", lead_id))
 
@@ -83,13 +95,17 @@ class CrmClient(ServiceClient):
 
 
 class PipelineClient(ServiceClient):
-    """Stages of leads."""
+    """Stages of leads and deals."""
 
     def move_lead(self, lead_id: str, stage: str, *, expected_version: int | None = None) -> Operation:
         body: dict[str, Any] = {"stage": stage}
         if expected_version is not None:
             body["expected_version"] = expected_version
         return self.perform("move_stage", "PATCH", f"/leads/{lead_id}/stage", entity=("lead", lead_id), body=body)
+
+    def move_deal(self, deal_id: str, stage: str) -> Operation:
+        body = {"stage": stage}
+        return self.perform("move_stage", "PATCH", f"/deals/{deal_id}/stage", entity=("deal", deal_id), body=body)
 
     def stage_of(self, lead_id: str) -> Operation:
         return self.perform("read", "GET", f"/leads/{lead_id}/stage", entity=("lead", lead_id))

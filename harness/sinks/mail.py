@@ -34,18 +34,19 @@ class _Handler:
 def _received(content: bytes, status: int) -> Received:
     message = message_from_bytes(content, policy=policy.default)
     text = message.get_content()
+    headers = {name: str(value) for name, value in message.items()}  # plain text, which the library's values are not
     told: dict[str, Any] = msgspec.json.decode(text)
     return Received(
         kind="mail",
         place=MAIL,
         received_at=wall_now(),
-        key=message["Message-ID"],
+        key=headers.get("Message-ID"),
         signed=None,
         status=status,
         digest=hashlib.sha256(content).hexdigest(),
         body=str(text)[:4096],
-        correlation_id=message["X-Correlation-Id"],
-        rule_id=message["X-Rule-Id"],
+        correlation_id=headers.get("X-Correlation-Id"),
+        rule_id=headers.get("X-Rule-Id"),
         event_id=told.get("event_id"),
         entity_id=told.get("entity_id"),
     )

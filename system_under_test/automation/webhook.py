@@ -87,12 +87,12 @@ def _parsed(url: str) -> Receiver:
     """Only the parts that we took from the URL are used further on: there is no second reading of it."""
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS[parts.scheme]
+        port = _PORTS[parts.scheme] if parts.port is None else parts.port
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         path.encode("ascii")
     except (ValueError, KeyError):
         raise NonRetryable("the webhook's URL is not one") from None
-    if not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
         raise NonRetryable("the webhook's URL has no plain host")
     return Receiver(parts.scheme, parts.hostname, port, path)
 

@@ -1,0 +1,180 @@
+"""One effect for each (rule, entity) that was triggered, none for one that was not; one alert for each dead letter.
+
+The system's own account (its executions) is not asked: effects are counted where they show, in the rows of the
+services that own them and in what the sinks received.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.checks.verdict import Finding, Property, Result, answer
+from harness.contract.log_lines import DeadLetterDiscarded, EventDeadLettered, TimerFired
+from harness.evidence.evidence import Evidence
+from harness.evidence.records import Received, RuleRow
+
+NAME = "effect_exactly_once"
+ALERTS = "/alerts"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A committed change that a rule waits for. ``given_up``: its flow ended in a dead letter that is still one."""
+
+    rule: RuleRow
+    event_id: str
+    entity: tuple[str, str]
+    correlation_id: str
+    given_up: bool
+
+
+def check(evidence: Evidence) -> Result:
+    triggers = list(_triggers(evidence))
+    findings = [*_effects(evidence, triggers), *_nothing_untriggered(evidence, triggers), *_alerts(evidence)]
+    deaths = sum(isinstance(line, EventDeadLettered) for line in evidence.lines)
+    floor = 1 if triggers else 0
+    return answer(NAME, seen=len(triggers) + deaths, floor=floor, findings=findings)
+
+
+def _triggers(evidence: Evidence) -> Iterator[Trigger]:
+    """One for each (rule, entity): a rule fires once in an entity's lifetime, whichever change was the first."""
+    to_stage = {(row.entity_type, row.entity_id, row.version): row.to_stage for row in evidence.rows.history}
+    dead = {message.correlation_id for message in evidence.resting}
+    dead |= {line.correlation_id for line in evidence.lines if isinstance(line, DeadLetterDiscarded)}
+    fired = {(line.event_id, line.rule_id) for line in evidence.lines if isinstance(line, TimerFired)}
+    found: dict[tuple[str, str, str], Trigger] = {}
+    for rule in (rule for rule in evidence.rows.rules if rule.enabled):
+        for event in evidence.rows.outbox:
+            stage = to_stage.get((event.entity_type, event.entity_id, event.entity_version))
+            if event.event_type != rule.event_type or (rule.to_stage and stage != rule.to_stage):
+                continue
+            if rule.action == "escalate" and (event.event_id, rule.rule_id) not in fired:
+                continue
+            trigger = Trigger(
+                rule, event.event_id, (event.entity_type, event.entity_id), event.correlation_id,
+                event.correlation_id in dead,
+            )  # fmt: skip
+            key = (rule.rule_id, *trigger.entity)
+            if key not in found or found[key].given_up:
+                found[key] = trigger
+    yield from found.values()
+
+
+def _effects(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
+    owners = {lead.id: lead.owner_id for lead in evidence.rows.leads}
+    deals = Counter(deal.lead_id for deal in evidence.rows.deals)
+    was_in = {(row.entity_type, row.entity_id, row.to_stage) for row in evidence.rows.history}
+    by_cause = Counter((row.causation_id, row.event_type) for row in evidence.rows.outbox)
+    sent = _sent(evidence)
+    for trigger in triggers:
+        rule, (entity_type, entity_id) = trigger.rule, trigger.entity
+        most, least, what = 1, 0 if trigger.given_up else 1, "effects"
+        match rule.action:
+            case "create_deal":
+                count, what = deals[entity_id], "deals"
+            case "assign_user":
+                count, what = by_cause[trigger.event_id, "lead.assigned"], "assignments"
+                least = 0 if owners.get(entity_id) else least  # one by hand counts, and is left alone
+            case "move_stage":
+                count = by_cause[trigger.event_id, f"{entity_type}.stage.changed"]
+                what = f"moves to {rule.parameters.get('stage')}"
+                least = 0 if (entity_type, entity_id, rule.parameters.get("stage")) in was_in else least
+                most += len(_siblings(trigger, triggers))
+            case "notify" | "escalate":
+                count, what = len(sent[rule.rule_id, entity_id]), "messages that were accepted"
+            case _:
+                continue
+        if not least <= count <= most:
+            yield _finding(trigger, f"{count} {what} of rule {rule.rule_id}, expected {_range(least, most)}")
+
+
+def _range(least: int, most: int) -> str:
+    return str(most) if least == most else f"{least} to {most}"
+
+
+def _siblings(trigger: Trigger, triggers: list[Trigger]) -> list[Trigger]:
+    """Other rules that move the same entity because of the same event."""
+    return [
+        other
+        for other in triggers
+        if other.event_id == trigger.event_id and other.rule.action == "move_stage" and other is not trigger
+    ]
+
+
+def _sent(evidence: Evidence) -> dict[tuple[str | None, str | None], set[str | None]]:
+    """Keys that were accepted, for each (rule, entity): the same message twice under one key is one effect."""
+    keys: dict[tuple[str | None, str | None], set[str | None]] = defaultdict(set)
+    for item in _messages(evidence):
+        if item.accepted:
+            keys[item.rule_id, item.entity_id].add(item.key)
+    return keys
+
+
+def _messages(evidence: Evidence) -> list[Received]:
+    return [item for item in evidence.received if item.place != ALERTS]
+
+
+def _nothing_untriggered(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
+    """Every message has its trigger, a key, and a signature; one key stands for one text, accepted once."""
+    known = {(trigger.rule.rule_id, trigger.entity[1]) for trigger in triggers}
+    planted = {planted.correlation_id for planted in evidence.scenario.planted}
+    digests: dict[str | None, set[str]] = defaultdict(set)
+    accepted: Counter[str | None] = Counter()
+    for item in _messages(evidence):
+        digests[item.key].add(item.digest)
+        accepted[item.key] += item.accepted
+        if (item.rule_id, item.entity_id) not in known and item.correlation_id not in planted:
+            yield _about(item, f"a message of rule {item.rule_id} that nothing triggered")
+        if item.key is None or item.signed is False:
+            yield _about(item, f"a message of rule {item.rule_id} without {'a signature' if item.key else 'a key'}")
+    for item in {item.key: item for item in _messages(evidence)}.values():
+        if len(digests[item.key]) > 1:
+            yield _about(item, f"{len(digests[item.key])} different messages under the key {item.key}")
+        if accepted[item.key] > 1 and not evidence.faults:
+            yield _about(item, f"a message was sent {accepted[item.key]} times although it was accepted: {item.key}")
+
+
+def _alerts(evidence: Evidence) -> Iterator[Finding]:
+    deaths = Counter(line.event_id for line in evidence.lines if isinstance(line, EventDeadLettered) and line.event_id)
+    flows = {line.event_id: line.correlation_id for line in evidence.lines if isinstance(line, EventDeadLettered)}
+    alerts = [item for item in evidence.received if item.place == ALERTS]
+    told: dict[str | None, set[str | None]] = defaultdict(set)
+    for item in alerts:
+        if item.accepted:
+            told[item.event_id].add(item.key)
+        if item.event_id not in deaths and item.event_id is not None:
+            yield _about(item, f"an alert for event {item.event_id}, which did not die")
+    for event_id, count in deaths.items():
+        keys = len(told[event_id])
+        if keys > count or keys == 0 or (keys < count and not evidence.killed_instances):
+            says = f"event {event_id} died {count} times and raised {keys} alerts"
+            yield Finding(
+                property=NAME, says=says, service="automation", edge="automation→webhook",
+                correlation_id=flows[event_id],
+            )  # fmt: skip
+
+
+def _about(item: Received, says: str) -> Finding:
+    return Finding(
+        property=NAME, says=says, service="automation", edge=f"automation→{item.kind}",
+        entity=item.entity_id, correlation_id=item.correlation_id,
+    )  # fmt: skip
+
+
+def _finding(trigger: Trigger, says: str) -> Finding:
+    channel = trigger.rule.parameters.get("channel", "webhook")
+    peers = {"move_stage": "pipeline", "notify": channel, "escalate": "webhook"}
+    return Finding(
+        property=NAME, says=says, service="automation", edge=f"automation→{peers.get(trigger.rule.action, 'crm')}",
+        entity=" ".join(trigger.entity), correlation_id=trigger.correlation_id,
+    )  # fmt: skip
+
+
+PROPERTY = Property(
+    NAME,
+    "one effect per (rule, entity) that was triggered, none that was not; one alert per dead letter",
+    ("rows", "received", "lines", "resting"),
+    check,
+)
