@@ -24,6 +24,7 @@ from scenarios.stacks import Stacks
 from scenarios.world import World
 
 _RUN = pytest.StashKey[RunDirectory]()
+_VERDICT = pytest.StashKey[RunVerdict]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -154,19 +155,29 @@ def _conclude(world: World, stacks: Stacks, error: str | None) -> ScenarioVerdic
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """The controller ends what a crashed worker has left behind."""
-    if _RUN in session.config.stash and not hasattr(session.config, "workerinput"):
-        sweep(run_of(session.config).root)
+    """The controller ends what a crashed worker has left behind, and gives the verdict of the whole run.
+
+    A run can be red although each of its scenarios was green: what stacks log while they end is judged too.
+    """
+    config = session.config
+    if _RUN not in config.stash or hasattr(config, "workerinput"):
+        return
+    run = run_of(config)
+    sweep(run.root)
+    if not run.scenarios():
+        return
+    terminal: pytest.TerminalReporter = config.pluginmanager.getplugin("terminalreporter")
+    verdict = summarise(run, failures=_failures_without_verdict(terminal, run))
+    write_json(run.root / "verdict.json", verdict)
+    config.stash[_VERDICT] = verdict
+    if session.exitstatus == pytest.ExitCode.OK and verdict.verdict != "pass":
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if _RUN not in config.stash or not run_of(config).scenarios():
-        return
-    run = run_of(config)
-    verdict: RunVerdict = summarise(run, failures=_failures_without_verdict(terminalreporter, run))
-    write_json(run.root / "verdict.json", verdict)
-    terminalreporter.section("gauntlet")
-    terminalreporter.write_line(run_text(verdict, run.root))
+    if _VERDICT in config.stash:
+        terminalreporter.section("gauntlet")
+        terminalreporter.write_line(run_text(config.stash[_VERDICT], run_of(config).root))
 
 
 def _failures_without_verdict(terminalreporter: pytest.TerminalReporter, run: RunDirectory) -> list[str]:

@@ -81,7 +81,8 @@ class Dependency:
         except Exception as error:
             reading = Reading("down", logs.describe(error))
         metrics.gauge("dependency.up", float(reading.status == "up"), dependency=self.name)
-        changed = reading.status != self.reading.status
+        # Unknown is a link that is being made, or that we closed ourselves: no news of a dependency.
+        changed = reading.status not in (self.reading.status, "unknown")
         self.reading = reading
         if reading.status == "up":
             self.up.set()
