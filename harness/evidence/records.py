@@ -14,7 +14,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """What one client asked for and what it was told. Times are monotonic nanoseconds of the harness's one clock."""
 
     operation_id: int
-    action: Literal["create_lead", "create_deal", "move_stage", "read", "replay", "discard"]
+    action: Literal["create_lead", "create_deal", "move_stage", "read", "replay", "discard", "raw"]
     entity_type: Literal["lead", "deal"] | None
     entity_id: str | None
     correlation_id: str
