@@ -117,6 +117,8 @@ def test_a_correlation_id_that_is_no_uuid_is_replaced_and_that_is_logged(world: 
 
 
 def _raw(world: World, service: str) -> RawClient:
+    """Whatever is sent through it, nothing of this person may be seen anywhere."""
+    world.recording.personal.extend(LEAD.values())
     return RawClient(world.stack.edge_url(f"client→{service}"), world.stack.tokens["alice"], world.recording)
 
 

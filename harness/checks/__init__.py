@@ -10,6 +10,7 @@ from harness.checks import (
     evidence_sufficient,
     log_contract,
     message_conservation,
+    no_leak,
     one_deal_per_lead,
     one_winner,
     stage_chain,
@@ -27,6 +28,7 @@ ALL: tuple[Property, ...] = (
     dead_letter_accounting.PROPERTY,
     trace_complete.PROPERTY,
     log_contract.PROPERTY,
+    no_leak.PROPERTY,
     errors_explained.PROPERTY,
     evidence_sufficient.PROPERTY,
 )

@@ -5,6 +5,7 @@ Reading is the same in the run itself and later (``gauntlet check``), so a verdi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,6 +41,8 @@ class Evidence:
     resting: tuple[RestingMessage, ...] = ()
     rows: Rows = field(default_factory=Rows)
     faults: tuple[Fault, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """What a secret of the stack is for → its text."""
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
@@ -80,6 +83,8 @@ class _StackFile(msgspec.Struct):
 
     services: tuple[str, ...]
     records: dict[str, _Process]
+    tokens: dict[str, str] = {}
+    passwords: dict[str, str] = {}
 
 
 def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
@@ -145,4 +150,11 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         resting=read_records(directory.resting_file, RestingMessage),
         rows=read_json(directory.rows_file, Rows),
         faults=read_records(directory.faults_file, Fault),
+        secrets=_secrets(directory.run, scenario.stack),
     )
+
+
+def _secrets(run: RunDirectory, stack: str) -> dict[str, str]:
+    known = read_json(run.stack_file(stack), _StackFile)
+    tokens = {f"the token of {name}": token for name, token in known.tokens.items()}
+    return tokens | {f"the password of {role}": password for role, password in known.passwords.items()}

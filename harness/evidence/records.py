@@ -64,6 +64,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     until: str
     planted: tuple[Planted, ...] = ()
     expected_dead_letters: tuple[ExpectedDeadLetter, ...] = ()
+    personal: tuple[str, ...] = ()
+    """Personal data that were sent otherwise than as an operation's arguments."""
     quiet: bool = True
     awaited: tuple[str, ...] = ()
     error: str | None = None
