@@ -20,7 +20,7 @@ from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
 
 _STACK = "fuzz"
-_REQUESTS_PER_EXAMPLE = 27
+_REQUESTS_PER_EXAMPLE = 20
 """Roughly: one for each operation, and then some for the sequences of them."""
 
 

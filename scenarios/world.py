@@ -230,6 +230,7 @@ class World:
             until=self.until,
             planted=tuple(self.recording.planted),
             expected_dead_letters=tuple(self.recording.expected_dead_letters),
+            personal=tuple(self.recording.personal),
             quiet=rest.quiet,
             awaited=rest.awaited,
             error=error,

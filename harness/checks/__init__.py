@@ -12,6 +12,7 @@ from harness.checks import (
     evidence_sufficient,
     log_contract,
     message_conservation,
+    no_leak,
     one_deal_per_lead,
     one_winner,
     stage_chain,
@@ -31,6 +32,7 @@ ALL: tuple[Property, ...] = (
     entity_event_order.PROPERTY,
     trace_complete.PROPERTY,
     log_contract.PROPERTY,
+    no_leak.PROPERTY,
     errors_explained.PROPERTY,
     evidence_sufficient.PROPERTY,
 )

@@ -82,6 +82,11 @@ class ManagedProcess:
         return bool(keeper.members(self._state_dir, self.name))
 
     @property
+    def exit_code(self) -> int | None:
+        """How its latest start ended; None while it runs, and for one that another command has started."""
+        return None if self._popen is None else self._popen.poll()
+
+    @property
     def log(self) -> Path:
         """Where the latest start's complaints are."""
         output = self._output(max(1, len(self.starts)))

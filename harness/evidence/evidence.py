@@ -5,6 +5,7 @@ Reading is the same in the run itself and later (``gauntlet check``), so a verdi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,6 +43,8 @@ class Evidence:
     received: tuple[Received, ...] = ()
     rows: Rows = field(default_factory=Rows)
     faults: tuple[Fault, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """What a secret of the stack is for → its text."""
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
@@ -83,6 +86,8 @@ class _StackFile(msgspec.Struct):
     services: tuple[str, ...]
     records: dict[str, _Process]
     replicas: dict[str, str] = {}
+    tokens: dict[str, str] = {}
+    passwords: dict[str, str] = {}
 
 
 def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
@@ -149,4 +154,11 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         received=read_records(directory.sinks_file, Received),
         rows=read_json(directory.rows_file, Rows),
         faults=read_records(directory.faults_file, Fault),
+        secrets=_secrets(directory.run, scenario.stack),
     )
+
+
+def _secrets(run: RunDirectory, stack: str) -> dict[str, str]:
+    known = read_json(run.stack_file(stack), _StackFile)
+    tokens = {f"the token of {name}": token for name, token in known.tokens.items()}
+    return tokens | {f"the password of {role}": password for role, password in known.passwords.items()}

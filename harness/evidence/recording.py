@@ -19,6 +19,8 @@ class Recording:
     faults: list[Fault] = field(default_factory=list)
     planted: list[Planted] = field(default_factory=list)
     expected_dead_letters: list[ExpectedDeadLetter] = field(default_factory=list)
+    personal: list[str] = field(default_factory=list)
+    """Personal data that were sent otherwise than as an operation's arguments; they must be seen nowhere."""
     awaited_deliveries: dict[str, int] = field(default_factory=dict)
     """Message id → how often it must have been received before the system can be at rest."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)

@@ -15,7 +15,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     operation_id: int
     action: Literal[
-        "create_lead", "create_deal", "change_lead", "change_user", "move_stage", "read", "replay", "discard"
+        "create_lead", "create_deal", "change_lead", "change_user", "move_stage", "read", "replay", "discard", "raw"
     ]
     entity_type: Literal["lead", "deal"] | None
     entity_id: str | None
@@ -66,6 +66,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     until: str
     planted: tuple[Planted, ...] = ()
     expected_dead_letters: tuple[ExpectedDeadLetter, ...] = ()
+    personal: tuple[str, ...] = ()
+    """Personal data that were sent otherwise than as an operation's arguments."""
     quiet: bool = True
     awaited: tuple[str, ...] = ()
     error: str | None = None

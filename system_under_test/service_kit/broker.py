@@ -225,7 +225,7 @@ class Link:
                 raise
             finally:
                 self.life = None
-                self._changed()
+            self._changed()
             logs.library("broker", f"{self._purpose}: {self._trouble}", level="warning")
             await asyncio.sleep(backoff.next_s())
 

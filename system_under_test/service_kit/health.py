@@ -48,9 +48,9 @@ class Dependency:
         self._nudged = asyncio.Event()
         self._look: asyncio.Task[None] | None = None
 
-    async def watch(self) -> None:
+    async def watch(self, stopping: asyncio.Event) -> None:
         backoff = Backoff(self._profile.probe_first_s, self._profile.probe_most_s)
-        while True:
+        while not stopping.is_set():  # what we close ourselves is no news
             self._nudged.clear()
             await self.check()
             if self.up.is_set():
@@ -149,7 +149,7 @@ class Health:
     async def watching(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as probers:
             for dependency in self.dependencies:
-                await probers.enter_async_context(background(dependency.watch()))
+                await probers.enter_async_context(background(dependency.watch(self._stopping)))
             yield
 
     def routes(self) -> list[BaseRoute]:

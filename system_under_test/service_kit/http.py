@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -33,6 +34,7 @@ from system_under_test.service_kit.settings import Identity, Settings
 
 _ENTITY_OF = {"lead_id": "lead", "deal_id": "deal", "user_id": "user"}
 _MOST_HOPS = 1_000
+_UNMATCHED = "unmatched"
 _KEEP_ALIVE_S = 75
 
 
@@ -61,7 +63,7 @@ async def _answer(_: Request, error: Exception) -> Response:
 class _Match:
     """The route that a path leads to; with `allow` if the path is known, but not with this method."""
 
-    template: str = "unmatched"
+    template: str = _UNMATCHED
     parameters: Mapping[str, str] = field(default_factory=dict)
     is_full: bool = False
     allow: set[str] = field(default_factory=set)
@@ -73,7 +75,7 @@ def _match(routes: list[BaseRoute], scope: Scope) -> _Match:
         match, child = route.matches(scope)
         if match is Match.NONE:
             continue
-        found.template, found.parameters = getattr(route, "path", "unmatched"), child["path_params"]
+        found.template, found.parameters = getattr(route, "path", _UNMATCHED), child["path_params"]
         found.allow |= getattr(route, "methods", None) or set()
         if match is Match.FULL:
             found.is_full = True
@@ -221,10 +223,13 @@ class _Protocol(HttpToolsProtocol):
     """What is not HTTP never gets as far as the edge; it is refused in the same form."""
 
     def send_400_response(self, msg: str) -> None:
-        with correlation.using(Context(correlation_id=new_id())):
-            answer = response_of(
-                Problem(400, "malformed-request", "this is not HTTP/1.1", headers={"Connection": "close"})
-            )
+        with correlation.using(Context(correlation_id=new_id(), span_id=new_span())) as context:
+            line = partial(logs.line, method="MALFORMED", route=_UNMATCHED)
+            line("http.request.received", "accepted")
+            headers = {"Connection": "close", "X-Correlation-Id": str(context.correlation_id)}
+            answer = response_of(Problem(400, "malformed-request", "this is not HTTP/1.1", headers=headers))
+            line("http.request.completed", "client_error", http_status=400, duration_ms=0.0)
+        metrics.count("http.requests", method="MALFORMED", route=_UNMATCHED, status="client_error")
         head = b"".join(b"%b: %b\r\n" % pair for pair in answer.raw_headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + bytes(answer.body))
         self.transport.close()
