@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from system_under_test.automation.retries import Reason
+from system_under_test.automation.reasons import Reason
 
 _TIMEOUT_S = 30
 

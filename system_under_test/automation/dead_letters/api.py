@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 
 from system_under_test.automation import retries
 from system_under_test.automation.delivery import Delivery
-from system_under_test.automation.retries import Reason
+from system_under_test.automation.reasons import Reason
 from system_under_test.automation.topology import DEAD_LETTERS
 from system_under_test.service_kit import correlation, logs, metrics
 from system_under_test.service_kit.access import Caller, only
