@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 from chaos.faults.database import refusing_writes
-from scenarios.world import World
+from chaos.faults.process import stopped
+from harness.environment.waiting import eventually
+from harness.evidence.records import Planted
+from scenarios.world import WITHIN_S, World
+
+ALERTS = "/alerts"
 
 LEAD = "11111111-1111-4111-8111-111111111111"
 STAGE_CHANGED: dict[str, Any] = {
@@ -40,10 +49,7 @@ def test_an_unknown_schema_version_is_dead_lettered(world: World) -> None:
 
 
 def test_an_event_about_nobody_is_dead_lettered_without_retries(world: World) -> None:
-    body = {**STAGE_CHANGED, "payload": {"from_stage": "new", "to_stage": "qualified", "source": "manual"}}
-    planted = world.broker.plant(
-        body, routing_key="lead.stage.changed", expect="non_retryable", why="a deal for a lead that does not exist"
-    )
+    planted = _about_nobody(world)
     world.settled()
     assert world.attempts_of(planted.message_id) == [1]
 
@@ -95,3 +101,99 @@ def test_crm_fails_for_a_moment_and_the_ladder_carries_the_event_over(world: Wor
     world.settled()
     assert world.leads_with_a_deal() == {lead_id}
     assert world.attempts_of(event_id)[0] == 1
+
+
+def test_what_is_never_settled_is_buried_by_the_delivery_limit_and_can_be_replayed(world: World) -> None:
+    lead_id = world.new_lead()
+    world.settled()
+    with stopped(world.site, "automation") as stop:
+        moved = world.pipeline.move_lead(lead_id, "qualified")
+        world.recording.expect_dead_letter(moved, reason="delivery_limit")
+        eventually(lambda: not world.database.unsent_events(), within_s=WITHIN_S, describe="an empty outbox")
+        rejected = world.broker.reject_until_moved_to("automation.undeliverable")
+        stop.add(rejected, f"{rejected} deliveries were given back while automation was not there")
+    world.settled()
+    assert rejected > 20
+    (letter,) = world.automation.dead_letters()
+    (alert,) = world.sinks.received(ALERTS)
+    assert (letter["reason"], letter["event_id"]) == ("delivery_limit", alert.event_id)
+    assert world.automation.replay(letter["event_id"]).http_status == 200
+    world.settled()
+    assert world.leads_with_a_deal() == {lead_id}
+
+
+def test_an_alert_is_sent_until_it_is_delivered_also_after_a_restart(world: World) -> None:
+    world.sinks.behave(ALERTS, 503)
+    planted = _poison(world, "an alert is due")
+    world.until_logged("event.dead_lettered", correlation_id=planted.correlation_id)
+    eventually(lambda: world.sinks.received(ALERTS), within_s=WITHIN_S, describe="a first try to alert")
+    world.stack.processes["automation"].restart()
+    world.sinks.behave(ALERTS, 204)
+    world.settled()
+    alerts = world.sinks.received(ALERTS)
+    assert {alert.key for alert in alerts} == {alerts[-1].key}
+    assert [alert.status for alert in alerts if alert.accepted] == [204]
+
+
+def test_all_of_one_reason_are_discarded_after_a_dry_run(world: World) -> None:
+    poison = [_poison(world, f"number {number}").message_id for number in range(2)]
+    other = _about_nobody(world)
+    world.settled()
+    dry = world.automation.for_all("discard", "schema_invalid")
+    assert dry.answer["dry_run"]
+    assert [letter["event_id"] for letter in dry.answer["items"]] == poison
+    assert len(world.automation.dead_letters()) == 3
+    assert world.automation.for_all("discard", "schema_invalid", dry_run="false").http_status == 200
+    assert [letter["event_id"] for letter in world.automation.dead_letters()] == [other.message_id]
+
+
+def test_all_of_one_reason_are_replayed_and_each_succeeds_once(world: World) -> None:
+    leads = world.new_leads(2)
+    with refusing_writes(world.site, "crm.deals") as fault:
+        for moved in world.move_all(leads, "qualified"):
+            world.recording.expect_dead_letter(moved, reason="exhausted")
+        world.settled()
+        letters = world.automation.dead_letters()
+        fault.add(len(letters), f"{len(letters)} events died of the refusal")
+    assert world.automation.for_all("replay", "exhausted", dry_run="false").http_status == 200
+    world.settled()
+    assert (world.leads_with_a_deal(), world.automation.dead_letters()) == (set(leads), [])
+
+
+def test_triage_on_the_command_line(world: World) -> None:
+    planted = _poison(world, "for the command line")
+    world.settled()
+    assert [letter["event_id"] for letter in _triage(world, "list")] == [planted.message_id]
+    assert _triage(world, "list", "--reason", "exhausted") == []
+    for words in (["--reason", "schema_invalid"], ["--dry-run", planted.message_id]):
+        assert [letter["event_id"] for letter in _triage(world, "discard", *words)] == [planted.message_id]
+    assert len(world.automation.dead_letters()) == 1
+    _triage(world, "discard", "--reason", "schema_invalid", "--go")
+    assert world.automation.dead_letters() == []
+    _triage(world, "discard", planted.message_id, code=1)
+    _triage(world, "replay", code=2)
+
+
+def _poison(world: World, why: str) -> Planted:
+    return world.broker.plant(b"no JSON", routing_key="lead.created", expect="schema_invalid", why=why)
+
+
+def _about_nobody(world: World) -> Planted:
+    body = {**STAGE_CHANGED, "payload": {"from_stage": "new", "to_stage": "qualified", "source": "manual"}}
+    return world.broker.plant(
+        body, routing_key="lead.stage.changed", expect="non_retryable", why="a deal for a lead that does not exist"
+    )
+
+
+def _triage(world: World, *words: str, code: int = 0) -> list[dict[str, Any]]:
+    """The operator's tool, as a person runs it; what it printed, one letter a line."""
+    access = {
+        "AUTOMATION_URL": world.stack.edge_url("client→automation"),
+        "OPERATOR_TOKEN": world.stack.tokens["operator"],
+    }
+    command = [sys.executable, "-m", "system_under_test.automation.dead_letters", *words]
+    done = subprocess.run(
+        command, cwd=world.stack.source_root, env=os.environ | access, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, f"{words}: exit code {done.returncode}: {done.stderr}"
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -109,3 +109,28 @@ def test_a_duplicate_delivery_of_an_event_has_no_second_effect(world: World) -> 
     world.settled()
     assert len(world.crm.deals_of(lead_id)) == 1
     assert len(world.executions_of(DEAL_RULE)) == 1
+
+
+def test_a_lead_is_changed_once_and_each_change_is_an_event(world: World) -> None:
+    lead_id = world.new_lead()
+    world.settled()
+    before = world.crm.lead(lead_id).answer
+    changed = world.crm.change_lead(lead_id, phone="+49 30 123456", expected_version=before["version"])
+    assert (changed.answer["changed"], changed.answer["version"]) == (True, before["version"] + 1)
+    again = world.crm.change_lead(lead_id, phone="+49 30 123456")
+    assert (again.http_status, again.answer["changed"]) == (200, False)
+    assert world.crm.change_lead(lead_id, name="Eve", expected_version=before["version"]).http_status == 409
+    assert world.crm.change_lead(lead_id, owner_id=lead_id).http_status == 422
+    manager = world.crm.users("manager")[0]
+    assert world.crm.change_lead(lead_id, owner_id=manager).answer["owner_id"] == manager
+    world.settled()
+    types = Counter(row.event_type for row in world.database.rows().outbox)
+    assert types == {"lead.created": 1, "lead.assigned": 2, "lead.updated": 1}
+
+
+def test_only_an_operator_changes_users(world: World) -> None:
+    agent = world.crm.users("agent")[0]
+    assert world.crm.set_active(agent, active=False).http_status == 403
+    changed = world.operator.set_active(agent, active=False)
+    assert (changed.http_status, changed.answer["active"]) == (200, False)
+    assert agent not in world.crm.users("agent")

@@ -14,8 +14,10 @@ from harness.evidence.records import ExpectedDeadLetter, Rows
 from tests.builders import (
     Story,
     died,
+    evaluated,
     evidence,
     exhausted_lead,
+    failed,
     happy_evidence,
     happy_rows,
     moved_lead,
@@ -355,3 +357,25 @@ def test_the_floor_counts_what_had_to_die_but_not_what_was_to_be_processed() -> 
     plan = [planted(), planted("processed", name="created")]
     assert accounted(poisoned(), "poison", expect=None, plan=plan).floor == 1
     assert accounted(exhausted_lead(), "moved").floor == 1
+
+
+def _timed_out(failures: int, story: Story | None = None) -> Story:
+    """An event is handled, the timer that it set fires, and what it had to do fails so many times."""
+    story = moved_lead(story or Story())
+    received(story, "moved", "d1")
+    evaluated(story, "d1")
+    settled(story, "moved", "d1")
+    for kind in ("timer.scheduled", "timer.fired"):
+        story.write("automation", kind, "timer", event="moved", cause="moved")
+    for number in range(failures):
+        failed(story, f"t{number}")
+    story.write("automation", "event.dead_lettered", "timer", event="moved", attempts=failures)
+    return story
+
+
+def test_a_timer_that_was_given_up_after_all_its_attempts_passes() -> None:
+    assert accounted(_timed_out(5), "moved").status == "pass"
+
+
+def test_a_timer_that_was_given_up_early_fails() -> None:
+    assert "given up after 3 attempts" in the_finding(accounted(_timed_out(3), "moved")).says

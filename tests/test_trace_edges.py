@@ -651,3 +651,51 @@ def test_called_without_an_answer_leaves_no_line_at_crm() -> None:
     story = Story()
     called(story, "d1", http_status=None)
     assert {line.service for line in story.lines} == {"automation"}
+
+
+# --- timers and the broker's own burials ------------------------------------------------------------------------
+
+
+def _waiting() -> Story:
+    """A lead moves, its rule matches and sets a timer; the event is done with."""
+    story = moved_lead(Story())
+    received(story, "moved", "d1")
+    evaluated(story, "d1")
+    story.write("automation", "timer.scheduled", "timer", event="moved", cause="moved")
+    settled(story, "moved", "d1")
+    return story
+
+
+def test_a_rule_that_waits_is_open_until_its_timer_is_cancelled() -> None:
+    story = _waiting()
+    assert {edge for edge, _, _ in broken_edges(story.lines)} == {
+        "matched → action started → completed",
+        "timer scheduled → fired or cancelled",
+    }
+    story.write("automation", "timer.cancelled", "timer", event="moved", cause="moved")
+    assert judged(story.lines).state == "complete"
+
+
+def test_a_timer_that_fired_owes_its_action() -> None:
+    story = _waiting()
+    story.write("automation", "timer.fired", "timer", event="moved", cause="moved")
+    assert [edge for edge, _, _ in broken_edges(story.lines)] == ["matched → action started → completed"]
+
+
+def test_an_event_that_died_of_its_timer_is_handled_anew_when_it_is_replayed() -> None:
+    story = _waiting()
+    story.write("automation", "timer.fired", "timer", event="moved", cause="moved")
+    story.write("automation", "event.dead_lettered", "timer", event="moved", attempts=5)
+    story.write("automation", "dead_letter.replayed", "replay", event="moved")
+    received(story, "moved", "r1")
+    evaluated(story, "r1")
+    settled(story, "moved", "r1")
+    acted(story, "t1")
+    assert broken_edges(dealt(story).lines) == []
+
+
+def test_an_event_that_only_the_broker_gave_up_on_was_received_by_somebody() -> None:
+    story = moved_lead(Story())
+    assert [edge for edge, _, _ in broken_edges(story.lines)] == ["published → received"]
+    story.write("automation", "event.dead_lettered", "burial", event="moved", attempts=1, reason="delivery_limit")
+    assert judged(story.lines).state == "dead_lettered"

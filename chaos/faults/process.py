@@ -1,4 +1,4 @@
-"""Faults in a process: SIGKILL and the restart that undoes it; SIGSTOP of the whole tree and SIGCONT."""
+"""Faults in a process: SIGKILL or SIGTERM and the start that undoes it; SIGSTOP of the whole tree and SIGCONT."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ def killed(site: FaultSite, service: str) -> Iterator[Attestation]:
         process.await_ready()
 
     with injected(site, "SIGKILL", service, effect=process.kill, undo=start_again) as attestation:
+        yield attestation
+
+
+@contextmanager
+def stopped(site: FaultSite, service: str) -> Iterator[Attestation]:
+    """End a service properly for the duration of the block, then start it again. The block attests what waited."""
+    process = site.service(service)
+
+    def start_again() -> None:
+        process.start()
+        process.await_ready()
+
+    with injected(site, "SIGTERM", service, effect=process.terminate, undo=start_again) as attestation:
         yield attestation
 
 

@@ -133,12 +133,10 @@ def _exhausted_after_all_attempts(evidence: Evidence, deaths: list[EventDeadLett
 
 def _attempts_of_its_timer(evidence: Evidence, death: EventDeadLettered) -> list[int]:
     """A timer's action is tried without a delivery for each attempt: its failures count, each life anew."""
-    failures = [
-        line
-        for line in evidence.lines
-        if isinstance(line, ActionCompleted) and line.event_id == death.event_id and line.status == "failed"
-    ]
-    return list(range(1, sum(line.ts < death.ts for line in failures) + 1))
+    about = [line for line in evidence.lines if line.event_id == death.event_id and line.ts < death.ts]
+    before = max((line.ts for line in about if isinstance(line, EventDeadLettered)), default="")
+    failures = [line for line in about if isinstance(line, ActionCompleted) and line.status == "failed"]
+    return list(range(1, sum(line.ts > before for line in failures) + 1))
 
 
 def _finding(says: str, correlation_id: str | None) -> Finding:

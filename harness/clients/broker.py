@@ -123,6 +123,18 @@ class Broker:
             state = channel.queue_declare(self._target.broker.work_queue, passive=True).method
             return bool(state.consumer_count)
 
+    def reject_until_moved_to(self, queue: str) -> int:
+        """Take what the work queue holds and give it back, until the broker has moved it to that queue; how often."""
+        rejected = 0
+        with self._channel() as channel:
+            for method, _, _ in channel.consume(self._target.broker.work_queue, inactivity_timeout=0.05):
+                if method is not None:
+                    channel.basic_reject(method.delivery_tag, requeue=True)
+                    rejected += 1
+                elif self._depth(queue):
+                    return rejected
+        raise AssertionError("the broker cancelled our consumer")
+
     def publish_again(self, message: TapMessage) -> None:
         """Deliver an event a second time, as a broker may: the very same message, to the very same exchange."""
         properties = pika.BasicProperties(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -123,6 +124,11 @@ class AutomationClient(ServiceClient):
 
     def discard(self, event_id: str) -> Operation:
         return self.perform("discard", "POST", f"/dead-letters/{event_id}/discard")
+
+    def for_all(self, action: str, reason: str, **query: str) -> Operation:
+        """Replay or discard all that died of a reason; without ``dry_run="false"`` they are only listed."""
+        path = f"/dead-letters/{action}?{urlencode({'reason': reason, **query})}"
+        return self.perform(action if query else "read", "POST", path)
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:

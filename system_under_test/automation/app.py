@@ -12,7 +12,7 @@ from system_under_test.automation.actions.job import Reach
 from system_under_test.automation.alerts import Alerts
 from system_under_test.automation.burial import Burial
 from system_under_test.automation.consumer import Consumer
-from system_under_test.automation.dead_letters import DeadLetters
+from system_under_test.automation.dead_letters.api import DeadLetters
 from system_under_test.automation.dependencies import Hold
 from system_under_test.automation.due import Due, finishing
 from system_under_test.automation.handling import Handling

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 from psycopg import sql
 
 from system_under_test.automation.dependencies import Abandoned, Hold
+from system_under_test.service_kit import logs
 from system_under_test.service_kit.clock import pause
 from system_under_test.service_kit.database import Database, Work
 from system_under_test.service_kit.runtime import background
@@ -34,20 +36,35 @@ class Due:
     def __init__(self, table: str, database: Database, hold: Hold, stopping: asyncio.Event, profile: Profile) -> None:
         self._table = sql.Identifier("automation", table)
         self._database, self._hold, self._stopping, self._profile = database, hold, stopping, profile
+        self._in_hand: set[UUID] = set()
 
     async def work_off(self, do: Callable[[Row], Awaitable[None]]) -> None:
-        """One after the other, for ever."""
-        while not self._stopping.is_set():
-            try:
-                row = await self._hold.through(lambda: self._database.run(self._take))
-                if row is None:
-                    await pause(self._profile.due_poll_s, unless=self._stopping)
-                else:
-                    await do(row)
-            except Abandoned:
-                return
+        """A few at a time, for ever."""
+        slots = asyncio.Semaphore(self._profile.due_workers)
+        async with asyncio.TaskGroup() as in_hand:
+            with suppress(Abandoned):
+                while not self._stopping.is_set():
+                    async with slots:
+                        row = await self._hold.through(lambda: self._database.read(self._take))
+                    if row is None:
+                        await pause(self._profile.due_poll_s, unless=self._stopping)
+                    elif row["id"] not in self._in_hand:  # it may take us longer than its lease
+                        await slots.acquire()
+                        in_hand.create_task(self._attend(row, do)).add_done_callback(lambda _: slots.release())
+
+    async def _attend(self, row: Row, do: Callable[[Row], Awaitable[None]]) -> None:
+        self._in_hand.add(row["id"])
+        try:
+            await do(row)
+        except Abandoned:
+            pass
+        except Exception as error:  # it comes up again when its lease is over
+            logs.library("due", f"left for later: {logs.describe(error)}", level="error")
+        finally:
+            self._in_hand.discard(row["id"])
 
     async def _take(self, work: Work) -> Row | None:
+        """One statement, which is a transaction of its own."""
         cursor = await work.connection.execute(_TAKE.format(self._table), (self._profile.lease_s,))
         return await cursor.fetchone()
 

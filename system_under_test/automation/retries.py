@@ -9,17 +9,16 @@ from __future__ import annotations
 import copy
 import traceback
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from system_under_test.automation.delivery import Letter, Unreadable
+from system_under_test.automation.reasons import Reason
 from system_under_test.automation.topology import DEAD_LETTERS, EVENTS, retry_queue
 from system_under_test.service_kit import correlation, logs
 from system_under_test.service_kit.calls import PeerTrouble
 from system_under_test.service_kit.database import UNAVAILABLE
 from system_under_test.service_kit.publisher import Message
 from system_under_test.service_kit.settings import Profile
-
-Reason = Literal["exhausted", "non_retryable", "schema_invalid", "delivery_limit", "loop_guard"]
 
 _DEAD_LETTER_HEADER = "dead_letter_"
 _BROKERS_OWN_HEADER = "x-"

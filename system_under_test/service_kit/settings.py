@@ -34,6 +34,7 @@ class Profile:
     handler_deadline_s: float = 60
     lease_s: float = 120
     sla_s: float = 24 * 3600
+    due_workers: int = 4
     due_poll_s: float = 1  # how often timers and alerts are looked for
     alert_first_s: float = 1
     alert_most_s: float = 300
@@ -84,7 +85,7 @@ TEST = Profile(
     handler_deadline_s=15,
     lease_s=4,
     sla_s=1.5,
-    due_poll_s=0.1,
+    due_poll_s=0.2,
     alert_first_s=0.1,
     alert_most_s=1,
     reconnect_first_s=0.1,

@@ -6,17 +6,18 @@ They stay in their queue: looking takes them on a channel of its own and closes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import pika
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.routing import BaseRoute
 
 from system_under_test.automation import retries
 from system_under_test.automation.delivery import Delivery
+from system_under_test.automation.reasons import Reason
 from system_under_test.automation.topology import DEAD_LETTERS
 from system_under_test.service_kit import correlation, logs, metrics
 from system_under_test.service_kit.access import Caller, only
@@ -25,6 +26,9 @@ from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.problems import Problem, unavailable
 from system_under_test.service_kit.publisher import Publisher
 from system_under_test.service_kit.requests import Limit
+
+OfReason = Annotated[Reason | None, Query()]
+Triage = Callable[["Drawer", Delivery, str], Awaitable[dict[str, object]]]
 
 _LONGEST_BODY = 2_000
 _ANSWER_WITHIN_S = 5
@@ -37,20 +41,24 @@ class DeadLetters:
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter(dependencies=[Depends(only("operator"))])
-        router.add_api_route("/dead-letters", self.list, methods=["GET"], responses=refusals(403))
         for path, do, method in (
+            ("/dead-letters", self.list, "GET"),
+            ("/dead-letters/replay", self.replay_all, "POST"),
+            ("/dead-letters/discard", self.discard_all, "POST"),
             ("/dead-letters/{event_id}", self.show, "GET"),
             ("/dead-letters/{event_id}/replay", self.replay, "POST"),
             ("/dead-letters/{event_id}/discard", self.discard, "POST"),
         ):
-            router.add_api_route(path, do, methods=[method], responses=refusals(403, 404))
+            refused = refusals(403, 404) if "{event_id}" in path else refusals(403)
+            router.add_api_route(path, do, methods=[method], responses=refused)
         return router.routes
 
-    async def list(self, limit: Limit = 100) -> dict[str, object]:
+    async def list(self, reason: OfReason = None, limit: Limit = 100) -> dict[str, object]:
         async with self._taken() as drawer:
             items: list[dict[str, object]] = []
             while len(items) < limit and (letter := await drawer.next()) is not None:
-                items.append(_shown(letter))
+                if _is_of(letter, reason):
+                    items.append(_shown(letter))
         return {"items": items}
 
     async def show(self, event_id: str) -> dict[str, object]:
@@ -60,22 +68,38 @@ class DeadLetters:
             return {**_shown(letter), "body": body}
 
     async def replay(self, event_id: str, caller: Caller) -> dict[str, object]:
-        """Publish, be sure, say so, only then take it out: of two after a crash, one is recognised."""
         async with self._taken() as drawer:
-            letter = await drawer.find(event_id)
-            copy = retries.replay_copy(letter)
-            if not (await self._publisher.publish(copy)).confirmed:
-                raise unavailable("the broker did not confirm the replay; the dead letter stays where it is")
-            _say("dead_letter.replayed", "replayed", letter, caller.name)
-            drawer.take_out(letter)
-            return _shown(letter)
+            return await self._replay(drawer, await drawer.find(event_id), caller.name)
 
     async def discard(self, event_id: str, caller: Caller) -> dict[str, object]:
         async with self._taken() as drawer:
-            letter = await drawer.find(event_id)
-            _say("dead_letter.discarded", "discarded", letter, caller.name)
-            drawer.take_out(letter)
-            return _shown(letter)
+            return await self._discard(drawer, await drawer.find(event_id), caller.name)
+
+    async def replay_all(self, caller: Caller, reason: OfReason = None, dry_run: bool = True) -> dict[str, object]:
+        return await self._all(self._replay, caller.name, reason, dry_run)
+
+    async def discard_all(self, caller: Caller, reason: OfReason = None, dry_run: bool = True) -> dict[str, object]:
+        return await self._all(self._discard, caller.name, reason, dry_run)
+
+    async def _all(self, do: Triage, actor: str, reason: Reason | None, dry_run: bool) -> dict[str, object]:
+        """All that are there now: what dies again meanwhile is not met a second time."""
+        async with self._taken() as drawer:
+            letters = [letter for letter in await drawer.all() if _is_of(letter, reason)]
+            items = [_shown(letter) if dry_run else await do(drawer, letter, actor) for letter in letters]
+        return {"dry_run": dry_run, "items": items}
+
+    async def _replay(self, drawer: Drawer, letter: Delivery, actor: str) -> dict[str, object]:
+        """Publish, be sure, say so, only then take it out: of two after a crash, one is recognised."""
+        if not (await self._publisher.publish(retries.replay_copy(letter))).confirmed:
+            raise unavailable("the broker did not confirm the replay; the dead letter stays where it is")
+        _say("dead_letter.replayed", "replayed", letter, actor)
+        drawer.take_out(letter)
+        return _shown(letter)
+
+    async def _discard(self, drawer: Drawer, letter: Delivery, actor: str) -> dict[str, object]:
+        _say("dead_letter.discarded", "discarded", letter, actor)
+        drawer.take_out(letter)
+        return _shown(letter)
 
     @asynccontextmanager
     async def _taken(self) -> AsyncIterator[Drawer]:
@@ -107,6 +131,12 @@ class Drawer:
         letter = Delivery(properties, body, self._life, method.delivery_tag, method.redelivered, id="")
         self._answer.set_result(letter)
 
+    async def all(self) -> list[Delivery]:
+        letters = []
+        while (letter := await self.next()) is not None:
+            letters.append(letter)
+        return letters
+
     async def find(self, event_id: str) -> Delivery:
         while (letter := await self.next()) is not None:
             if _handle(letter) == event_id.lower():
@@ -116,6 +146,10 @@ class Drawer:
     def take_out(self, letter: Delivery) -> None:
         if self._channel.is_open:
             self._channel.basic_ack(letter.tag)
+
+
+def _is_of(letter: Delivery, reason: Reason | None) -> bool:
+    return reason is None or letter.headers.get("dead_letter_reason") == reason
 
 
 def _handle(letter: Delivery) -> str:

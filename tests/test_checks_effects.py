@@ -1,0 +1,155 @@
+"""effect_exactly_once: what was triggered has one effect, what was not has none, and every dead letter one alert."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.checks.effect_exactly_once import PROPERTY
+from harness.checks.verdict import Result
+from harness.contract.log_lines import Line
+from harness.evidence.records import Fault, Received, RuleRow
+from tests.builders import (
+    Story,
+    a_lead,
+    created_lead,
+    exhausted_lead,
+    happy_evidence,
+    happy_rows,
+    now_in,
+    qualified_lead,
+    replayed_lead,
+    resting,
+    step,
+    stored,
+    the_finding,
+    uid,
+)
+
+NOTIFY, ASSIGN, ESCALATE = "notify-qualified", "assign-created", "escalate-qualified"
+RULES = (
+    RuleRow(NOTIFY, "lead.stage.changed", "qualified", "notify", True),
+    RuleRow(ASSIGN, "lead.created", None, "assign_user", True),
+)
+ASSIGNED = stored("created", event_id=uid("assigned"), event_type="lead.assigned", causation_id=uid("created"))
+OUTAGE = Fault(kind="cut", place="automation→webhook", injected_at="", healed_at="", hits=1, proof="")
+
+
+def message(**changes: Any) -> Received:
+    whole: dict[str, Any] = {
+        "kind": "webhook", "place": "/hooks", "received_at": "", "key": uid("execution"), "signed": True, "status": 204,
+        "digest": "d", "body": "", "correlation_id": uid("moved"), "rule_id": NOTIFY, "event_id": uid("moved"),
+        "entity_id": uid("lead"),
+    }  # fmt: skip
+    return Received(**(whole | changes))
+
+
+def alert(**changes: Any) -> Received:
+    return message(**({"place": "/alerts", "key": uid("alert"), "rule_id": None} | changes))
+
+
+def judged(
+    *received: Received, rules: tuple[RuleRow, ...] = RULES, events: Any = (ASSIGNED,), lines: Any = None, **parts: Any
+) -> Result:
+    rows = happy_rows(rules=rules)
+    lead = msgspec.structs.replace(a_lead(), owner_id=uid("agent") if events else None)
+    rows = msgspec.structs.replace(rows, leads=(lead,), outbox=(*rows.outbox, *events))
+    rows = msgspec.structs.replace(rows, **parts.pop("rows", {}))
+    return PROPERTY.check(happy_evidence(lines, rows=rows, received=received, **parts))
+
+
+def dead() -> list[Line]:
+    return exhausted_lead(created_lead(Story())).lines
+
+
+# --- good histories ---------------------------------------------------------------------------------------------
+
+
+def test_one_message_and_one_assignment_pass() -> None:
+    result = judged(message())
+    assert (result.status, result.seen, result.floor) == ("pass", 2, 1)
+
+
+def test_failed_attempts_under_one_key_are_one_effect() -> None:
+    assert judged(message(status=500), message(status=500), message()).status == "pass"
+
+
+def test_a_second_copy_under_one_key_after_a_fault_passes() -> None:
+    assert judged(message(), message(), faults=(OUTAGE,)).status == "pass"
+
+
+def test_an_owner_chosen_by_hand_needs_no_assignment() -> None:
+    lead = msgspec.structs.replace(a_lead(), owner_id=uid("somebody"))
+    assert judged(message(), events=(), rows={"leads": (lead,)}).status == "pass"
+
+
+def test_what_was_given_up_needs_no_effect_but_an_alert() -> None:
+    assert judged(message(status=500), alert(), lines=dead(), resting=(resting("moved"),)).status == "pass"
+
+
+def test_a_replayed_event_has_its_effect_and_kept_its_alert() -> None:
+    assert judged(message(), alert(), lines=replayed_lead(created_lead(Story())).lines).status == "pass"
+
+
+def test_a_timer_that_never_fired_needs_no_escalation() -> None:
+    rule = RuleRow(ESCALATE, "lead.stage.changed", "qualified", "escalate", True)
+    assert judged(message(), rules=(*RULES, rule)).status == "pass"
+
+
+def test_two_changes_that_trigger_one_rule_are_one_effect() -> None:
+    rows = {
+        "history": (step(1, "new", "qualified"), step(2, "qualified", "engaged"), step(3, "engaged", "qualified")),
+        "stages": (now_in("qualified", 3),),
+        "outbox": (*happy_rows().outbox, ASSIGNED, stored("moved", event_id=uid("again"), entity_version=3)),
+    }
+    assert judged(message(), rows=rows).status == "pass"
+
+
+# --- bad histories ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("received", "says"),
+    [
+        ([], "0 messages that were accepted"),
+        ([message(status=500)], "0 messages that were accepted"),
+        ([message(), message(key=uid("other"))], "2 messages that were accepted"),
+        ([message(), message()], "was sent 2 times although it was accepted"),
+        ([message(status=500, digest="other"), message()], "2 different messages under the key"),
+        ([message(signed=False)], "without a signature"),
+        ([message(), message(key=uid("x"), rule_id="nobody")], "that nothing triggered"),
+        ([message(), alert()], "which did not die"),
+    ],
+)
+def test_a_message_too_few_too_many_or_in_disguise_fails(received: list[Received], says: str) -> None:
+    assert says in the_finding(judged(*received)).says
+
+
+def test_a_lead_that_nobody_got_fails() -> None:
+    assert f"0 assignments of rule {ASSIGN}" in the_finding(judged(message(), events=())).says
+
+
+def test_a_lead_that_was_given_twice_fails() -> None:
+    again = msgspec.structs.replace(ASSIGNED, event_id=uid("assigned again"), entity_version=3)
+    assert "2 assignments" in the_finding(judged(message(), events=(ASSIGNED, again))).says
+
+
+def test_a_timer_that_fired_and_told_nobody_fails() -> None:
+    rule = RuleRow(ESCALATE, "lead.stage.changed", "qualified", "escalate", True)
+    story = qualified_lead(created_lead(Story()))
+    story.write("automation", "timer.fired", "timer", event="moved", cause="moved", rule_id=ESCALATE)
+    finding = the_finding(judged(message(), rules=(*RULES, rule), lines=story.lines))
+    assert f"0 messages that were accepted of rule {ESCALATE}" in finding.says
+
+
+@pytest.mark.parametrize("alerts", [[], [alert(status=500)], [alert(), alert(key=uid("second"))]])
+def test_a_dead_letter_without_its_one_alert_fails(alerts: list[Received]) -> None:
+    result = judged(message(status=500), *alerts, lines=dead(), resting=(resting("moved"),))
+    assert "died 1 times and raised" in the_finding(result).says
+
+
+def test_a_move_that_was_not_made_fails() -> None:
+    rule = RuleRow("on", "lead.stage.changed", "qualified", "move_stage", True, {"stage": "proposal"})
+    assert "0 moves to proposal" in the_finding(judged(message(), rules=(*RULES, rule))).says
