@@ -69,7 +69,7 @@ def bench(run_dir: Path, on_step: Callable[[str], None]) -> Bench:
             on_step(f"relay against a bare publisher, round {number} of {relay.ROUNDS}: ratio {relaying.ratio:.2f}")
         for chained in chain.measure(here):
             on_step(f"PATCH → deal, {len(chained.took_ms)} of {chain.SAMPLES} samples: p50 {chained.p50_ms:.1f} ms")
-    figures = [*map(_of_patches, measured), *_of_relay(relaying), *_of_chain(chained)]
+    figures = figures_of(measured, relaying, chained)
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     done = Bench(
         began_at=began_at,
@@ -82,6 +82,11 @@ def bench(run_dir: Path, on_step: Callable[[str], None]) -> Bench:
     )
     write_json(run_dir / "bench.json", done)
     return done
+
+
+def figures_of(measured: list[Patches], relaying: Relaying, chained: Chain) -> list[Figure]:
+    """What the samples come to, in the order of the table."""
+    return [*map(_of_patches, measured), *_of_relay(relaying), *_of_chain(chained)]
 
 
 def table(done: Bench) -> Table:
