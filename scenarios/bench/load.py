@@ -98,6 +98,8 @@ async def drive(order: Order) -> Outcome:
     for transport in transports:
         transport.abort()
     measured = [one for one in seen if begin <= one[0] < begin + order.measured_s]
+    if not measured:
+        raise SystemExit(f"nothing was answered within {order.measured_s:g} s")
     took_ms = sorted(took_s * 1000 for _, took_s, _ in measured)
     return Outcome(
         answered_per_s=round(len(measured) / order.measured_s, 1),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,7 @@ import msgspec
 
 from harness.environment.failures import EnvironmentFailed
 from scenarios.bench.load import Order, Outcome
-from scenarios.bench.site import FIRST_LEAD, LEADS, Site
+from scenarios.bench.site import FIRST_LEAD, LEADS, Site, in_its_own_process
 
 CLIENTS = (1, 8, 32)
 ROUNDS = 3
@@ -97,13 +96,7 @@ def _drive(site: Site, clients: int) -> Outcome:
         warm_up_s=WARM_UP_S,
         measured_s=MEASURED_S,
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "scenarios.bench.load"],
-        input=msgspec.json.encode(order),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    outcome = msgspec.json.decode(done.stdout, type=Outcome)
+    outcome = in_its_own_process("scenarios.bench.load", order, Outcome)
     if set(outcome.statuses) != {200}:
         raise EnvironmentFailed(f"PATCHes of the bench were answered {outcome.statuses}; expected 200 only")
     return outcome

@@ -7,8 +7,6 @@ the same exchange, with the same queue bound. They take turns.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from statistics import median
 
@@ -16,7 +14,7 @@ import msgspec
 
 from harness.environment.waiting import eventually
 from scenarios.bench.bare_publisher import Order, Outcome
-from scenarios.bench.site import FIRST_LEAD, LEADS, Site
+from scenarios.bench.site import FIRST_LEAD, LEADS, Site, in_its_own_process
 
 ROUNDS = 3
 EVENTS = 20_000
@@ -109,10 +107,4 @@ def _publish_bare(site: Site, body_bytes: int) -> float:
         window=WINDOW,
         body_bytes=body_bytes,
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "scenarios.bench.bare_publisher"],
-        input=msgspec.json.encode(order),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return msgspec.json.decode(done.stdout, type=Outcome).confirmed_per_s
+    return in_its_own_process("scenarios.bench.bare_publisher", order, Outcome).confirmed_per_s

@@ -28,6 +28,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table. A figure without a target is there to be compared with the others."""
 
     what: str
+    against: str = ""
     measured: float
     unit: str
     baseline: float | None = None
@@ -41,6 +42,7 @@ class Bench(msgspec.Struct, kw_only=True):
 
     began_at: str
     machine: str
+    load_before: float
     figures: list[Figure]
     patches: list[Patches]
     relay: Relaying
@@ -53,7 +55,7 @@ class Bench(msgspec.Struct, kw_only=True):
 
 def bench(run_dir: Path, on_step: Callable[[str], None]) -> Bench:
     """Boot a stack, measure, write ``bench.json`` into the run directory. ``on_step`` is told of progress."""
-    began_at = wall_now()
+    began_at, load_before = wall_now(), os.getloadavg()[0]
     with site(run_dir, on_step) as here:
         measured: list[Patches] = []
         for fsync in (False, True):  # and so it stays on for what follows
@@ -67,22 +69,37 @@ def bench(run_dir: Path, on_step: Callable[[str], None]) -> Bench:
             on_step(f"relay against a bare publisher, round {number} of {relay.ROUNDS}: ratio {relaying.ratio:.2f}")
         for chained in chain.measure(here):
             on_step(f"PATCH → deal, {len(chained.took_ms)} of {chain.SAMPLES} samples: p50 {chained.p50_ms:.1f} ms")
-    figures = [*map(_of_patches, measured), *_of_relay(relaying), *_of_chain(chained)]
+    figures = figures_of(measured, relaying, chained)
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    done = Bench(began_at=began_at, machine=machine, figures=figures, patches=measured, relay=relaying, chain=chained)
+    done = Bench(
+        began_at=began_at,
+        machine=machine,
+        load_before=load_before,
+        figures=figures,
+        patches=measured,
+        relay=relaying,
+        chain=chained,
+    )
     write_json(run_dir / "bench.json", done)
     return done
 
 
+def figures_of(measured: list[Patches], relaying: Relaying, chained: Chain) -> list[Figure]:
+    """What the samples come to, in the order of the table."""
+    return [*map(_of_patches, measured), *_of_relay(relaying), *_of_chain(chained)]
+
+
 def table(done: Bench) -> Table:
     """The figures, one a line."""
-    shown = Table(title=f"bench of the reference CRM: {done.machine}", title_justify="left")
+    title = f"{done.machine}; load average {done.load_before:.1f} before, so much was running beside it"
+    shown = Table(title=title, title_justify="left")
     for heading, justify in _HEADINGS:
         shown.add_column(heading, justify=justify)  # type: ignore[arg-type]
     marks = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}
     for one in done.figures:
         shown.add_row(
             one.what,
+            one.against,
             f"{one.measured:,.1f} {one.unit}",
             "" if one.baseline is None else f"{one.baseline:,.1f} {one.unit}",
             "" if one.ratio is None else f"{one.ratio:.2f}",
@@ -94,6 +111,7 @@ def table(done: Bench) -> Table:
 
 _HEADINGS = (
     ("", "left"),
+    ("against", "left"),
     ("measured", "right"),
     ("baseline", "right"),
     ("ratio", "right"),
@@ -106,7 +124,8 @@ def _of_patches(one: Patches) -> Figure:
     """Judged with fsync, as in production; without it, as the gate's servers run, it is told only."""
     clients = f"{one.clients} client{'s' if one.clients > 1 else ''}"
     return Figure(
-        what=f"PATCH, fsync {'on' if one.fsync else 'off'}, {clients} (pgbench, same transaction)",
+        what=f"PATCH, fsync {'on' if one.fsync else 'off'}, {clients}",
+        against="pgbench",
         measured=median(one.patch_per_s),
         unit="/s",
         baseline=median(one.pgbench_per_s),
@@ -119,7 +138,8 @@ def _of_patches(one: Patches) -> Figure:
 def _of_relay(one: Relaying) -> Iterator[Figure]:
     per_s = median(one.relayed_per_s)
     yield Figure(
-        what=f"relay, confirmed events (bare pika publisher, window {one.window})",
+        what="relay, confirmed events",
+        against="bare publisher",
         measured=per_s,
         unit="/s",
         baseline=median(one.bare_per_s),
@@ -132,7 +152,7 @@ def _of_relay(one: Relaying) -> Iterator[Figure]:
 def _of_chain(one: Chain) -> Iterator[Figure]:
     for name, took_ms, most_ms in (("p50", one.p50_ms, CHAIN_P50_MS), ("p99", one.p99_ms, CHAIN_P99_MS)):
         yield Figure(
-            what=f"PATCH → deal created, idle, {name} of {len(one.took_ms)}",
+            what=f"PATCH → deal created, {name} of {len(one.took_ms)}",
             measured=took_ms,
             unit="ms",
             target=f"≤ {most_ms} ms",

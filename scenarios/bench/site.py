@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import pika
 import psycopg
 from msgspec import structs
 
+from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import OnStep, boot
 from harness.environment.servers import Servers, find_servers
 from harness.environment.stack import Stack
 from harness.target import Target, load_target
+
+Outcome = TypeVar("Outcome", bound=msgspec.Struct)
 
 LEADS = 10_000
 FIRST_LEAD = 100_000_000_000
@@ -72,6 +79,16 @@ class Site:
             )
             database.execute("VACUUM ANALYZE pipeline.stages")
             database.execute("CHECKPOINT")
+
+
+def in_its_own_process(module: str, order: msgspec.Struct, outcome: type[Outcome]) -> Outcome:
+    """Run a module of the bench on an order. Raises EnvironmentFailed with what it complained of."""
+    done = subprocess.run(
+        [sys.executable, "-m", module], input=msgspec.json.encode(order), capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise EnvironmentFailed(f"{module} failed: {done.stderr.decode().strip()[-500:]}")
+    return msgspec.json.decode(done.stdout, type=outcome)
 
 
 @contextmanager

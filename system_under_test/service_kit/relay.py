@@ -29,6 +29,8 @@ from system_under_test.service_kit.settings import Settings
 
 Row = dict[str, Any]
 
+_GATHER_S = 0.005  # between batches, so that a busy service sends some at a time; the first after a rest never waits
+
 _UNSENT = sql.SQL(
     "SELECT event_id::text, event_type, entity_type, entity_id::text, correlation_id::text, causation_id::text,"
     " span_id, envelope::text FROM {}.outbox WHERE sent_at IS NULL ORDER BY id LIMIT %s"
@@ -72,6 +74,8 @@ class Relay:
                 await self._woken(connection)
             elif await self._send(connection, rows):
                 self._backoff.reset()
+                if len(rows) < self._profile.relay_batch:
+                    await pause(_GATHER_S, unless=self._stopping)
             else:
                 await pause(self._backoff.next_s(), unless=self._stopping)
 
