@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import pytest
 
+from chaos.faults.network import cut
 from harness.clients.sinks import MAIL
 from harness.evidence.records import Received
 from scenarios.world import World
@@ -133,6 +134,17 @@ def test_a_receiver_that_asks_for_patience_gets_it(world: World, status: int, as
     calls = world.sinks.received(HOOKS)
     assert [call.status for call in calls] == [status, 204]
     assert _gaps_ms(calls)[0] >= DELAYS_MS[-1] * (1 - TOLERANCE)
+
+
+def test_a_receiver_that_cannot_be_reached_is_no_outage_of_ours(world: World) -> None:
+    deal_id = _a_deal(world)
+    with cut(world.site, "automation→webhook") as fault:
+        won = world.pipeline.move_deal(deal_id, "won")
+        failed = world.until_logged("action.completed", correlation_id=won.correlation_id)
+        fault.add(failed.status == "failed", "an attempt to send the webhook failed")
+        assert world.ready("automation")
+    world.settled()
+    assert [call.status for call in world.sinks.received(HOOKS)] == [204]
 
 
 def test_a_redirection_is_not_followed(world: World) -> None:
