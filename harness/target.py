@@ -77,6 +77,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: dict[str, str]
     services: dict[str, ServiceSpec]
     rows: dict[str, str]
+    alert_path: str = ""
+    """Where, at the receiver of webhooks, alerts of dead letters go."""
 
     def edge_parts(self, edge: str) -> tuple[str, str]:
         """``"pipeline→broker"`` → ``("pipeline", "broker")``. Raises TargetError for an edge that is not declared."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import datetime
+from email.utils import formatdate
 from itertools import pairwise
 
 import pytest
 
+from chaos.faults.network import cut
 from harness.clients.sinks import MAIL
 from harness.evidence.records import Received
 from scenarios.world import World
@@ -121,15 +124,27 @@ def test_a_webhook_that_always_fails_is_called_five_times_then_dead_lettered_and
     assert len(world.sinks.received(ALERTS)) == 1
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_receiver_that_asks_for_patience_gets_it(world: World, status: int) -> None:
+@pytest.mark.parametrize(("status", "as_date"), [(429, False), (503, True)], ids=["in-seconds", "at-a-date"])
+def test_a_receiver_that_asks_for_patience_gets_it(world: World, status: int, as_date: bool) -> None:
     deal_id = _a_deal(world)
-    world.sinks.behave(HOOKS, status, times=1, retry_after="1")
+    patience = formatdate(time.time() + 2, usegmt=True) if as_date else "1"
+    world.sinks.behave(HOOKS, status, times=1, retry_after=patience)
     world.pipeline.move_deal(deal_id, "won")
     world.settled()
     calls = world.sinks.received(HOOKS)
     assert [call.status for call in calls] == [status, 204]
     assert _gaps_ms(calls)[0] >= DELAYS_MS[-1] * (1 - TOLERANCE)
+
+
+def test_a_receiver_that_cannot_be_reached_is_no_outage_of_ours(world: World) -> None:
+    deal_id = _a_deal(world)
+    with cut(world.site, "automation→webhook") as fault:
+        won = world.pipeline.move_deal(deal_id, "won")
+        failed = world.until_logged("action.completed", correlation_id=won.correlation_id)
+        fault.add(failed.status == "failed", "an attempt to send the webhook failed")
+        assert world.ready("automation")
+    world.settled()
+    assert [call.status for call in world.sinks.received(HOOKS)] == [204]
 
 
 def test_a_redirection_is_not_followed(world: World) -> None:
@@ -150,7 +165,7 @@ def test_a_receiver_that_is_not_on_the_list_is_never_called(world: World) -> Non
         f"http://[::ffff:127.0.0.1]:{port}/x",
         f"http://127.0.0.1.:{port}/x",
         f"http://allowed@127.0.0.1:{port}/x",
-        f"http://localhost:{port}/x",
+        "http://localhost/x",  # is on the list, but its address is not a public one
         f"http://{elsewhere}/x",
         f"file://127.0.0.1:{port}/x",
     ]

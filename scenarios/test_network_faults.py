@@ -13,7 +13,7 @@ EDGES = ("pipeline→broker", "automation→database", "automation→crm")
 LEADS = 5
 
 
-@pytest.mark.parametrize("edge", EDGES, ids=proxy_name)
+@pytest.mark.parametrize("edge", [*EDGES, "automation→pipeline"], ids=proxy_name)
 def test_an_edge_is_cut_while_patches_go_on(world: World, edge: str) -> None:
     leads = world.new_leads(LEADS)
     world.move_all(leads, "engaged")

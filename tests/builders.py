@@ -532,7 +532,7 @@ def operation(action: Any, http_status: int | None, *, flow: str, lead: str = "l
     """What a client asked (``arguments``) and was told (``answer``)."""
     return Operation(
         operation_id=0, action=action, entity_type="deal" if action == "create_deal" else "lead",
-        entity_id=uid(lead) if action == "move_stage" else None, correlation_id=uid(flow),
+        entity_id=uid(lead) if action in ("move_stage", "change_lead") else None, correlation_id=uid(flow),
         arguments=told.get("arguments", {}), invoked_ns=1, returned_ns=2, outcome=outcome_of(http_status),
         http_status=http_status, answer=told.get("answer", {}),
     )  # fmt: skip

@@ -90,6 +90,11 @@ def test_an_acknowledgement_that_names_nothing_fails() -> None:
     assert "lead None was acknowledged" in the_finding(kept(asked)).says
 
 
+@pytest.mark.parametrize(("version", "status"), [(1, "pass"), (2, "fail"), ("two", "fail")])
+def test_an_acknowledged_change_of_a_lead_is_in_its_version(version: Any, status: str) -> None:
+    assert kept(operation("change_lead", 200, flow="moved", answer={"version": version})).status == status
+
+
 @pytest.mark.parametrize("http_status", [None, 500, 503, 409, 422])
 def test_what_was_refused_or_not_answered_need_not_be_there(http_status: int | None) -> None:
     asked = (lead_asked(http_status), deal_asked(http_status), move_asked(http_status))

@@ -168,7 +168,7 @@ def test_nothing_listens_to_the_outside(stack: Stack) -> None:
 
 
 def test_every_process_offers_what_faults_ask_for(stack: Stack) -> None:
-    assert set(stack.processes) == {"postgres", "rabbitmq", "epmd", "toxiproxy", "web", "web-b"}
+    assert set(stack.processes) == {"postgres", "rabbitmq", "epmd", "toxiproxy", "sinks", "web", "web-b"}
     for process in stack.processes.values():
         assert isinstance(process, Killable)
         assert isinstance(process, Pausable)

@@ -29,9 +29,9 @@ def check(evidence: Evidence) -> Result:
             elif lead.email != str(operation.arguments.get("email", "")).lower():
                 yield f"lead {lead.id} was acknowledged with {operation.arguments.get('email')} but holds {lead.email}"
         elif operation.action == "change_lead":
-            lead = leads.get(str(operation.entity_id))
-            if lead is None or lead.version < told.get("version", 0):
-                yield f"version {told.get('version')} of lead {operation.entity_id} was acknowledged but is not there"
+            lead, version = leads.get(str(operation.entity_id)), told.get("version")
+            if lead is None or not isinstance(version, int) or lead.version < version:
+                yield f"version {version} of lead {operation.entity_id} was acknowledged but is not there"
         elif operation.action == "create_deal":
             deal = deals.get(str(told.get("id")))
             if deal is None or deal.lead_id != operation.arguments.get("lead_id"):

@@ -16,7 +16,6 @@ from harness.evidence.evidence import Evidence
 from harness.evidence.records import Received, RuleRow
 
 NAME = "effect_exactly_once"
-ALERTS = "/alerts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def _sent(evidence: Evidence) -> dict[tuple[str | None, str | None], set[str | N
 
 
 def _messages(evidence: Evidence) -> list[Received]:
-    return [item for item in evidence.received if item.place != ALERTS]
+    return [item for item in evidence.received if item.place != evidence.target.alert_path]
 
 
 def _nothing_untriggered(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
@@ -139,7 +138,7 @@ def _nothing_untriggered(evidence: Evidence, triggers: list[Trigger]) -> Iterato
 def _alerts(evidence: Evidence) -> Iterator[Finding]:
     deaths = Counter(line.event_id for line in evidence.lines if isinstance(line, EventDeadLettered) and line.event_id)
     flows = {line.event_id: line.correlation_id for line in evidence.lines if isinstance(line, EventDeadLettered)}
-    alerts = [item for item in evidence.received if item.place == ALERTS]
+    alerts = [item for item in evidence.received if item.place == evidence.target.alert_path]
     told: dict[str | None, set[str | None]] = defaultdict(set)
     for item in alerts:
         if item.accepted:

@@ -7,11 +7,11 @@ from typing import Any
 
 from system_under_test.automation import alerts, retries
 from system_under_test.automation.delivery import Letter
-from system_under_test.automation.dependencies import Hold
+from system_under_test.automation.dependencies import Abandoned, Hold
 from system_under_test.automation.retries import DeadLetter
 from system_under_test.service_kit import logs
 from system_under_test.service_kit.clock import Backoff, pause
-from system_under_test.service_kit.database import Database
+from system_under_test.service_kit.database import UNAVAILABLE, Database
 from system_under_test.service_kit.publisher import Message, Publisher
 from system_under_test.service_kit.settings import Profile
 
@@ -25,9 +25,12 @@ class Burial:
 
     async def bury(self, letter: Letter, verdict: DeadLetter, lost: asyncio.Future[Any] | None = None) -> bool:
         """False, if it could not be done for now. Doing it again makes a second copy, but no second alert."""
-        await self._hold.through(
-            lambda: self._database.run(lambda work: alerts.raise_for(work, letter, verdict.reason)), lost
-        )
+        try:
+            await self._hold.through(
+                lambda: self._database.run(lambda work: alerts.raise_for(work, letter, verdict.reason)), lost
+            )
+        except (Abandoned, *UNAVAILABLE):
+            return False
         if not await self.publish(retries.dead_letter_copy(letter, verdict), lost):
             return False
         logs.line(

@@ -102,7 +102,7 @@ class Consumer:
             )
             try:
                 status = await self._execute(delivery, await self._judge(delivery))
-            except (asyncio.CancelledError, Abandoned):
+            except asyncio.CancelledError:
                 status = "requeued"
             if status == "acked" and delivery.life.lost.done():
                 status = "requeued"
@@ -128,7 +128,7 @@ class Consumer:
         with correlation.using(delivery.context()):
             error = DeliveredTooOften("it was delivered again and again, and never settled")
             buried = False
-            with suppress(Abandoned, asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):
                 buried = await self._burial.bury(delivery, DeadLetter("delivery_limit", error), delivery.life.lost)
             settle = delivery.life.ack if buried else delivery.life.give_back
             settle(delivery.tag)

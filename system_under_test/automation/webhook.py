@@ -43,7 +43,9 @@ class Webhook:
         self._secret = outside.webhook_secret.encode()
         self._deadline_s = profile.http_connect_timeout_s + profile.http_read_timeout_s
         timeout = httpx.Timeout(profile.http_read_timeout_s, connect=profile.http_connect_timeout_s)
-        self._client = httpx.AsyncClient(timeout=timeout, trust_env=False, follow_redirects=False)
+        # Each call has a connection of its own: one that was made for another name must not be used again.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, follow_redirects=False)
 
     async def __aenter__(self) -> Webhook:
         return self
@@ -62,14 +64,11 @@ class Webhook:
                 target = httpx.URL(
                     scheme=receiver.scheme, host=address, port=receiver.port, raw_path=receiver.path.encode()
                 )
-                response = await self._client.post(
-                    target,
-                    content=body,
-                    headers=self._headers(receiver, body, key),
-                    extensions={"sni_hostname": receiver.host},
-                )
-            answer.http_status = response.status_code
-            answer.retry_after = response.headers.get("Retry-After", "")
+                headers, name = self._headers(receiver, body, key), {"sni_hostname": receiver.host}
+                call = self._client.stream("POST", target, content=body, headers=headers, extensions=name)
+                async with call as response:  # what it says besides its status is not read
+                    answer.http_status = response.status_code
+                    answer.retry_after = response.headers.get("Retry-After", "")
         if answer.or_trouble() >= 300:
             raise NonRetryable(f"the webhook's receiver answers {answer.http_status}")
 
