@@ -68,6 +68,15 @@ def test_what_is_too_large_is_refused(world: World) -> None:
     _refused("path", crm.request("GET", f"/leads/{'x' * 10 * KIB}")[0], 414)
 
 
+def test_a_body_that_does_not_come_is_given_up(world: World) -> None:
+    crm = _raw(world, "crm")
+    _refused(
+        "a body of which half is sent",
+        crm.request("POST", "/leads", body=b"{", headers={"Content-Length": "2"})[0],
+        408,
+    )
+
+
 def test_media_types_methods_and_paths_that_do_not_exist_are_refused(world: World) -> None:
     crm = _raw(world, "crm")
     form = crm.request(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import httpx
 import pytest
 
 from chaos.faults.network import slow
@@ -42,7 +43,10 @@ def test_automation_that_is_stopped_finishes_its_deliveries(world: World) -> Non
             within_s=WITHIN_S,
             describe="every action waiting for crm",
         )
-        _stop(world, "automation")
+        with ThreadPoolExecutor(1) as stopper:
+            stopping = stopper.submit(_stop, world, "automation")
+            eventually(partial(_is_draining, world, "automation"), within_s=WITHIN_S, describe="automation not ready")
+            stopping.result()
     settled = [line for line in world.site.log() if isinstance(line, EventSettled) and line.correlation_id in flows]
     assert {line.status for line in settled if line.entity_id in leads} == {"acked"}
     assert world.leads_with_a_deal() == set(leads)
@@ -55,6 +59,11 @@ def _begun(world: World, service: str) -> list[str]:
     return [
         str(line.correlation_id) for line in world.site.log() if line.service == service and line.status == "accepted"
     ]
+
+
+def _is_draining(world: World, service: str) -> bool:
+    answer = httpx.get(f"{world.stack.url(service)}/health/ready")
+    return (answer.status_code, answer.json()["status"]) == (503, "draining")
 
 
 def _stop(world: World, service: str) -> None:

@@ -9,7 +9,7 @@ from harness.checks import ALL
 from harness.checks.judge import ScenarioVerdict, judge
 from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Result
-from reports.terminal import MOST_FINDINGS, run_text, scenario_text
+from reports.terminal import MOST_FINDINGS, fuzz_text, run_text, scenario_text
 from tests.builders import happy_evidence, happy_rows, scenario, uid
 
 FINDING = Finding(
@@ -108,3 +108,16 @@ def test_a_property_that_a_later_version_no_longer_knows_is_still_counted() -> N
         scenario="old", verdict="pass", results=(Result(property="bygone", status="pass", seen=1, floor=0),)
     )
     assert "  bygone " in run_text(run_of(old), Path("x"))
+
+
+def test_a_fuzz_run_shows_its_requests_by_operation_and_every_mistake() -> None:
+    text = fuzz_text({"crm POST /leads": 7, "crm GET /leads": 5}, 1, 30, ["1 answers were server errors"])
+    assert text.splitlines() == [
+        "      5  crm GET /leads",
+        "      7  crm POST /leads",
+        "",
+        "✗ 1 answers were server errors",
+        "",
+        "FAIL   12 requests, 1 server errors, 1 mistakes, 30 log lines read",
+    ]
+    assert fuzz_text({"crm GET /leads": 5}, 0, 30, []).splitlines()[-1].startswith("PASS   5 requests")

@@ -172,17 +172,13 @@ class Edge:
 
     async def _body(self, receive: Receive, headers: dict[str, bytes]) -> Receive:
         """Read and check the whole body, which is small by contract, before anybody works on it."""
-        chunks, size, more = [], int(headers.get("content-length", 0)), True
-        while more and size <= self._profile.max_body_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Problem(400, "incomplete-request", "the request ended before its body did")
-            chunks.append(message.get("body", b""))
-            size = max(size, sum(map(len, chunks)))
-            more = message.get("more_body", False)
-        if size > self._profile.max_body_bytes:
-            raise Problem(413, "body-too-large", f"a body has at most {self._profile.max_body_bytes} bytes")
-        body = b"".join(chunks)
+        if int(headers.get("content-length", 0)) > self._profile.max_body_bytes:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._profile.http_read_timeout_s):
+                body = await self._read(receive)
+        except TimeoutError:
+            raise Problem(408, "request-timeout", "the body did not come in time") from None
         if body:
             check_json(headers.get("content-type", b""), body)
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -191,6 +187,21 @@ class Edge:
             return whole.pop() if whole else await receive()
 
         return replay
+
+    async def _read(self, receive: Receive) -> bytes:
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(400, "incomplete-request", "the request ended before its body did")
+            body += message.get("body", b"")
+            if len(body) > self._profile.max_body_bytes:
+                raise self._too_large()
+            more = message.get("more_body", False)
+        return bytes(body)
+
+    def _too_large(self) -> Problem:
+        return Problem(413, "body-too-large", f"a body has at most {self._profile.max_body_bytes} bytes")
 
 
 def _context_of(headers: dict[str, bytes], parameters: Mapping[str, str], identity: Identity | None) -> Context:

@@ -13,7 +13,7 @@ from system_under_test.service_kit.problems import MEDIA_TYPE
 
 Responses = dict[int | str, dict[str, Any]]
 
-_EVERYWHERE = (400, 401, 413, 414, 415, 422, 431, 500, 503)
+_EVERYWHERE = (400, 401, 408, 413, 414, 415, 422, 431, 500, 503)
 _TEXT = {"type": "string"}
 _PROBLEM = {
     "type": "object",
