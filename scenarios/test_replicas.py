@@ -56,6 +56,37 @@ def test_the_second_pipeline_relays_what_a_killed_one_left_behind(world: World) 
     assert world.leads_with_a_deal() == set(leads)
 
 
+def test_the_second_automation_finishes_what_a_killed_one_had_begun(world: World) -> None:
+    leads = world.new_leads(3)
+    world.move_all(leads, WALK[0])
+    world.settled()
+    with world.second("automation"):
+        with slow(world.site, "automation→crm", delay_ms=400) as delay, ExitStack() as until_started_again:
+            moves = world.move_all(leads, "qualified")
+            world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
+            waiting = world.unanswered_calls()
+            kill = until_started_again.enter_context(killed(world.site, "automation"))
+            for fault in (delay, kill):
+                fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
+            eventually(
+                lambda: world.leads_with_a_deal() == set(leads),
+                within_s=WITHIN_S,
+                describe="a deal for each lead, from the second automation",
+            )
+        world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+
+
+def test_two_automations_escalate_each_lead_once(world: World) -> None:
+    parameters = {"after_ms": 500}
+    rule = world.add_rule("sla", "lead.stage.changed", "escalate", to_stage=WALK[0], parameters=parameters)
+    leads = world.new_leads(8)
+    with world.second("automation"):
+        world.move_all(leads, WALK[0])
+        world.settled()
+    assert {row.entity_id for row in world.executions_of(rule)} == set(leads)
+
+
 @pytest.mark.parametrize("service", ["crm", "pipeline", "automation"])
 def test_nobody_notices_a_rolling_restart_under_traffic(world: World, service: str) -> None:
     leads = world.new_leads(3)
