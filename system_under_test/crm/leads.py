@@ -15,9 +15,9 @@ from system_under_test.service_kit.database import Database, Work
 from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem
-from system_under_test.service_kit.requests import After, Body, Limit, Moment, Page, Text, View, page
+from system_under_test.service_kit.requests import SPACE, After, Body, Limit, Moment, Page, Text, View, page
 
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
+Email = Annotated[str, Field(max_length=254, pattern=rf"^[^@{SPACE}]+@[^@{SPACE}]+$")]
 
 
 class NewLead(Body):
