@@ -31,9 +31,11 @@ class Page(View, Generic[T]):
     next: UUID | None
 
 
-NO_NUL = r"^[^\x00]*[^\s\x00][^\x00]*$"  # PostgreSQL cannot store NUL; something must be there besides space
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NO_NUL)]
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
+# What counts as space differs between the dialects of JSON Schema, Python and Rust, so it is spelt out.
+SPACE = r"\s\x00-\x20\x85\uFEFF"
+_SOMETHING = rf"^[^\x00]*[^{SPACE}][^\x00]*$"  # and no NUL, which PostgreSQL cannot store
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_SOMETHING)]
+Email = Annotated[str, Field(max_length=254, pattern=rf"^[^@{SPACE}]+@[^@{SPACE}]+$")]
 Id = Annotated[UUID, Field(strict=False)]  # JSON has no UUID; a string is what there is
 Version = Annotated[
     int, Field(ge=0, lt=2**31), BeforeValidator(lambda value: int(value) if _is_whole(value) else value)
