@@ -6,7 +6,9 @@ from contextlib import ExitStack
 
 from chaos.faults.network import slow
 from chaos.faults.process import killed
-from scenarios.world import World
+from harness.clients.together import together
+from harness.environment.waiting import eventually
+from scenarios.world import WITHIN_S, World
 
 
 def test_automation_is_killed_while_its_action_waits_for_crm(world: World) -> None:
@@ -20,6 +22,21 @@ def test_automation_is_killed_while_its_action_waits_for_crm(world: World) -> No
                 fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
+
+
+def test_automation_is_killed_while_it_gives_leads_to_agents(world: World) -> None:
+    with slow(world.site, "automation→crm", delay_ms=300) as delay:
+        created = together([world.crm.create_lead for _ in range(3)])
+        world.until_logged("call.completed", correlation_id=created[0].correlation_id)
+        waiting = eventually(world.unanswered_calls, within_s=WITHIN_S, describe="a call that waits for crm")
+        with killed(world.site, "automation") as kill:
+            for fault in (delay, kill):
+                fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
+    world.settled()
+    owners = {row.id: row.owner_id for row in world.database.rows().leads}
+    assert owners.keys() == {lead.answer["id"] for lead in created}
+    assert set(owners.values()) <= set(world.crm.users("agent"))
+    assert [row.status for row in world.executions_of("lead-created-assign-user")] == ["succeeded"] * 3
 
 
 def test_pipeline_is_killed_with_unsent_events(world: World) -> None:

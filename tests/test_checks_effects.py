@@ -115,7 +115,8 @@ def test_two_changes_that_trigger_one_rule_are_one_effect() -> None:
     [
         ([], "0 messages that were accepted"),
         ([message(status=500)], "0 messages that were accepted"),
-        ([message(), message(key=uid("other"))], "2 messages that were accepted"),
+        ([message(), message(key=uid("other"))], "2 keys"),
+        ([message(status=500, key=uid("other")), message()], "2 keys"),
         ([message(), message()], "was sent 2 times although it was accepted"),
         ([message(status=500, digest="other"), message()], "2 different messages under the key"),
         ([message(signed=False)], "without a signature"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import DeadLetterDiscarded, EventDeadLettered, TimerFired
@@ -66,7 +67,7 @@ def _effects(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
     deals = Counter(deal.lead_id for deal in evidence.rows.deals)
     was_in = {(row.entity_type, row.entity_id, row.to_stage) for row in evidence.rows.history}
     by_cause = Counter((row.causation_id, row.event_type) for row in evidence.rows.outbox)
-    sent = _sent(evidence)
+    keys = _keys(evidence)
     for trigger in triggers:
         rule, (entity_type, entity_id) = trigger.rule, trigger.entity
         most, least, what = 1, 0 if trigger.given_up else 1, "effects"
@@ -82,7 +83,10 @@ def _effects(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
                 least = 0 if (entity_type, entity_id, rule.parameters.get("stage")) in was_in else least
                 most += len(_siblings(trigger, triggers))
             case "notify" | "escalate":
-                count, what = len(sent[rule.rule_id, entity_id]), "messages that were accepted"
+                tried, accepted = keys[rule.rule_id, entity_id]
+                count, what = len(accepted), "messages that were accepted"
+                if len(tried) > 1:  # whoever receives them cannot tell a second attempt from a second message
+                    count, what = len(tried), "keys"
             case _:
                 continue
         if not least <= count <= most:
@@ -102,12 +106,14 @@ def _siblings(trigger: Trigger, triggers: list[Trigger]) -> list[Trigger]:
     ]
 
 
-def _sent(evidence: Evidence) -> dict[tuple[str | None, str | None], set[str | None]]:
-    """Keys that were accepted, for each (rule, entity): the same message twice under one key is one effect."""
-    keys: dict[tuple[str | None, str | None], set[str | None]] = defaultdict(set)
+def _keys(evidence: Evidence) -> dict[tuple[str | None, str | None], tuple[set[str | None], set[str | None]]]:
+    """For each (rule, entity), the keys that were tried, and those under which a message was accepted."""
+    keys: dict[Any, tuple[set[str | None], set[str | None]]] = defaultdict(lambda: (set(), set()))
     for item in _messages(evidence):
+        tried, accepted = keys[item.rule_id, item.entity_id]
+        tried.add(item.key)
         if item.accepted:
-            keys[item.rule_id, item.entity_id].add(item.key)
+            accepted.add(item.key)
     return keys
 
 

@@ -41,7 +41,7 @@ class Due:
     async def work_off(self, do: Callable[[Row], Awaitable[None]]) -> None:
         """A few at a time, for ever."""
         slots = asyncio.Semaphore(self._profile.due_workers)
-        async with asyncio.TaskGroup() as in_hand:
+        async with asyncio.TaskGroup() as tasks:
             with suppress(Abandoned):
                 while not self._stopping.is_set():
                     async with slots:
@@ -50,7 +50,7 @@ class Due:
                         await pause(self._profile.due_poll_s, unless=self._stopping)
                     elif row["id"] not in self._in_hand:  # it may take us longer than its lease
                         await slots.acquire()
-                        in_hand.create_task(self._attend(row, do)).add_done_callback(lambda _: slots.release())
+                        tasks.create_task(self._attend(row, do)).add_done_callback(lambda _: slots.release())
 
     async def _attend(self, row: Row, do: Callable[[Row], Awaitable[None]]) -> None:
         self._in_hand.add(row["id"])

@@ -7,8 +7,9 @@ action is tried until it succeeds, as often as a delivery would be.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
 import msgspec
@@ -166,7 +167,7 @@ def _letter(row: Row, event: Envelope) -> Letter:
     return Letter(properties, msgspec.json.encode(event))
 
 
-def _in_its_flow(row: Row, event: Envelope) -> Any:
+def _in_its_flow(row: Row, event: Envelope) -> AbstractContextManager[object]:
     return correlation.using(
         correlation.Context(
             correlation_id=str(event.correlation_id),
