@@ -13,25 +13,25 @@ from scenarios.world import WITHIN_S, World
 
 def test_automation_is_killed_while_its_action_waits_for_crm(world: World) -> None:
     leads = _known_leads(world, 3)
-    with slow(world.site, "automation→crm", delay_ms=400) as delay:
+    with ExitStack() as until_started_again, slow(world.site, "automation→crm", delay_ms=400) as delay:
         moves = world.move_all(leads, "qualified")
         world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
         waiting = world.unanswered_calls()
-        with killed(world.site, "automation") as kill:
-            for fault in (delay, kill):
-                fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
+        kill = until_started_again.enter_context(killed(world.site, "automation"))
+        for fault in (delay, kill):
+            fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
 
 
 def test_automation_is_killed_while_it_gives_leads_to_agents(world: World) -> None:
-    with slow(world.site, "automation→crm", delay_ms=300) as delay:
+    with ExitStack() as until_started_again, slow(world.site, "automation→crm", delay_ms=300) as delay:
         created = together([world.crm.create_lead for _ in range(3)])
         world.until_logged("call.completed", correlation_id=created[0].correlation_id)
         waiting = eventually(world.unanswered_calls, within_s=WITHIN_S, describe="a call that waits for crm")
-        with killed(world.site, "automation") as kill:
-            for fault in (delay, kill):
-                fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
+        kill = until_started_again.enter_context(killed(world.site, "automation"))
+        for fault in (delay, kill):
+            fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
     world.settled()
     owners = {row.id: row.owner_id for row in world.database.rows().leads}
     assert owners.keys() == {lead.answer["id"] for lead in created}
@@ -41,12 +41,12 @@ def test_automation_is_killed_while_it_gives_leads_to_agents(world: World) -> No
 
 def test_pipeline_is_killed_with_unsent_events(world: World) -> None:
     leads = _known_leads(world, 4)
-    with slow(world.site, "pipeline→broker", delay_ms=300) as delay:
+    with ExitStack() as until_started_again, slow(world.site, "pipeline→broker", delay_ms=300) as delay:
         moves = world.move_all(leads, "qualified")
         unsent = world.database.unsent_events()
-        with killed(world.site, "pipeline") as kill:
-            for fault in (delay, kill):
-                fault.add(unsent, f"{unsent} events were committed but not yet confirmed")
+        kill = until_started_again.enter_context(killed(world.site, "pipeline"))
+        for fault in (delay, kill):
+            fault.add(unsent, f"{unsent} events were committed but not yet confirmed")
     assert {move.outcome for move in moves} == {"ok"}
     world.settled()
     assert world.leads_with_a_deal() == set(leads)

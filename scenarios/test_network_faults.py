@@ -28,8 +28,8 @@ def test_an_edge_is_cut_while_patches_go_on(world: World, edge: str) -> None:
 
 @pytest.mark.parametrize("edge", EDGES, ids=proxy_name)
 def test_an_edge_is_slow_while_patches_go_on(world: World, edge: str) -> None:
-    leads = world.new_leads(LEADS)
-    with slow(world.site, edge, delay_ms=80):
+    leads = world.new_leads(3)
+    with slow(world.site, edge, delay_ms=50):
         during = world.move_all(leads, "qualified")
         world.settled()
     after = world.move_all(leads, "proposal")

@@ -91,18 +91,17 @@ def test_two_automations_escalate_each_lead_once(world: World) -> None:
 def test_nobody_notices_a_rolling_restart_under_traffic(world: World, service: str) -> None:
     leads = world.new_leads(3)
     world.move_all(leads, WALK[0])
-    with world.second(service) as second:
-        with traffic(_operation(world, service, second, leads)) as done:
-            for name in (service, second):
-                world.stack.processes[name].restart()
-        world.settled()
+    with traffic(_operation(world, service, leads)) as done, world.second(service):
+        world.stack.processes[service].restart()
+    world.settled()
     noticed = [(op.http_status, op.answer) for op in done if op.outcome != "ok"]
     assert not noticed, f"{len(noticed)} of {len(done)} operations noticed: {noticed[:3]}"
     assert world.stack.processes[service].starts[-2].how == "stopped"
 
 
-def _operation(world: World, service: str, second: str, leads: list[str]) -> Callable[[], Operation]:
+def _operation(world: World, service: str, leads: list[str]) -> Callable[[], Operation]:
     """What clients go on doing: with crm, new leads; otherwise leads are moved to and fro."""
+    second = world.replica_of(service)
     if service == "crm":
         crm = {"crm": world.crm, second: world.crm_at(second)}
         return to_a_ready_one(world, list(crm), lambda name: crm[name].create_lead())

@@ -13,6 +13,8 @@ from scenarios.world import WITHIN_S, World
 
 _MOST = 2_000
 _CLIENTS = 3
+_THINKS_S = 0.1
+"""Between two operations of a client: the traffic shall be there all the time, not load the machine."""
 
 
 @contextmanager
@@ -29,6 +31,7 @@ def traffic(operate: Callable[[], Operation]) -> Iterator[list[Operation]]:
         try:
             while not ending.is_set() and len(done) < _MOST:
                 done.append(operate())
+                ending.wait(_THINKS_S)
         except BaseException as failure:  # a thread's failure is the scenario's failure
             failures.append(failure)
 

@@ -15,10 +15,10 @@ from harness.checks.judge import ScenarioVerdict, judge
 from harness.checks.trace_complete import surroundings_of
 from harness.clients.broker import Broker
 from harness.clients.database import Database
-from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient
+from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient, tls
 from harness.clients.sinks import Sinks
 from harness.clients.together import together
-from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, Line, kind_of
+from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
 from harness.environment import rabbitmq
 from harness.environment.stack import Stack
 from harness.environment.waiting import eventually
@@ -34,6 +34,7 @@ from harness.trace.flow import Surroundings
 from harness.trace.quiet import QuietWatch, Rest
 
 WITHIN_S = 20.0
+_NO_KEEPING = httpx.Limits(max_keepalive_connections=0)  # a kept connection may have been closed by a restart
 STALLED_S = 6.0
 """Longer than anything that is silent while it works: in the test profile, the lease of a killed automation, 4 s."""
 
@@ -54,6 +55,7 @@ class World:
         )
         self.operator = CrmClient(stack.edge_url("client→crm"), stack.tokens["operator"], self.recording)
         self.sinks = Sinks(f"http://{stack.addresses['sinks']}")
+        self._plain = httpx.Client(timeout=2.0, trust_env=False, verify=tls(), limits=_NO_KEEPING)
         self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation, self.operator]
         self._tap: list[TapMessage] = []
         self.sinks.clean_slate()
@@ -62,6 +64,7 @@ class World:
         self._rules = self.database.rows().rules
         self._log = LogTail(run.logs(stack.name))
         self._rest = Rest((), 0.0)
+        self._rested_at: tuple[int, ...] | None = None
         self.site = FaultSite(
             proxy=FaultProxy(stack.toxiproxy_url),
             database=self.database,
@@ -88,10 +91,14 @@ class World:
         """PATCH all leads at once."""
         return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])
 
+    def replica_of(self, service: str) -> str:
+        """The name of a service's second replica, whether it runs or not."""
+        return next(name for name, of in self.stack.replicas.items() if of == service)
+
     @contextmanager
     def second(self, service: str) -> Iterator[str]:
         """A second replica of a service, for the duration of the block; its name."""
-        name = f"{service}-b"
+        name = self.replica_of(service)
         process = self.stack.processes[name]
         process.start()
         try:
@@ -186,7 +193,7 @@ class World:
         spec = self.target.services[self.stack.replicas.get(service, service)]
         url = self.stack.url(service) + spec.ready
         try:
-            return httpx.get(url, timeout=2.0).status_code == 200
+            return self._plain.get(url).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -216,9 +223,10 @@ class World:
 
     def conclude(self, error: str | None) -> ScenarioVerdict:
         """Heal what is still broken, wait for rest, write the evidence down, and let all properties judge it."""
-        for edge in self.target.edges:
-            self.site.proxy.restore(edge)
-        rest = self._await_quiet() if self._rest.quiet else self._await_quiet(stalled_s=2.0)
+        self.site.proxy.restore_all(self.target.edges)
+        if self._rested_at != self._activity():
+            self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
+        rest = self._rest
         self._tap += self.broker.drain_tap()
         self.until = wall_now()
         scenario = ScenarioRecord(
@@ -249,13 +257,21 @@ class World:
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)
         self.sinks.close()
+        self._plain.close()
         for client in self._clients:
             client.close()
         return verdict
 
     def _await_quiet(self, *, stalled_s: float = STALLED_S) -> Rest:
         self._rest = self._watch.await_quiet(within_s=WITHIN_S, stalled_s=stalled_s)
+        self._rested_at = self._activity() if self._rest.quiet else None
         return self._rest
+
+    def _activity(self) -> tuple[int, ...]:
+        """Grows with everything that may disturb a system at rest: it is the same as long as it rests."""
+        in_band = sum(isinstance(line, InBand) for line in self._log.read_on())
+        recorded = self.recording
+        return in_band, len(recorded.operations), len(recorded.planted), len(recorded.faults)
 
     def _surroundings(self) -> Surroundings:
         return surroundings_of(self._rules, self.recording.planted, killed_instances(self.run, self.stack.name))

@@ -7,6 +7,7 @@ the control API for good; unknown attributes are accepted silently.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +100,14 @@ class FaultProxy:
         healed = self._server.create(proxy.upstream, proxy.name, listen=proxy.listen, enabled=True)
         if not healed.enabled or healed.toxics():
             raise ProxyError(f"edge {edge!r} is not healed: enabled={healed.enabled}, toxics={list(healed.toxics())}")
+
+    def restore_all(self, edges: Iterable[str]) -> None:
+        """Undo everything on all these edges. One look tells which of them need it."""
+        listed: dict[str, Any] = _TimedConsumer.get("/proxies").json()
+        for edge in edges:
+            seen = listed.get(proxy_name(edge), {})
+            if not seen.get("enabled") or seen.get("toxics"):
+                self.restore(edge)
 
     def add_toxic(self, edge: str, kind: str, *, stream: str, attributes: dict[str, int]) -> None:
         """Add a toxic on one direction (``upstream`` or ``downstream``). Raises ProxyError for an unknown attribute."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,13 +36,18 @@ class Broker:
         self._recording = recording
 
     @contextmanager
-    def _channel(self) -> Iterator[BlockingChannel]:
+    def _connection(self) -> Iterator[pika.BlockingConnection]:
         connection = pika.BlockingConnection(self._parameters)
         try:
-            yield connection.channel()
+            yield connection
         finally:
             if connection.is_open:
                 connection.close()
+
+    @contextmanager
+    def _channel(self) -> Iterator[BlockingChannel]:
+        with self._connection() as connection:
+            yield connection.channel()
 
     def open_tap(self) -> None:
         """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
@@ -61,11 +66,11 @@ class Broker:
 
     def resting(self) -> list[RestingMessage]:
         """What lies in the target's queues. Everything is given back when the channel closes."""
-        return [message for queue in self._target.broker.queues for message in self._resting_in(queue)]
+        # An empty queue is not asked: one of a single active consumer lets nobody else take messages singly.
+        depths = self._depths(self._target.broker.queues)
+        return [message for queue, depth in depths.items() if depth for message in self._resting_in(queue)]
 
     def _resting_in(self, queue: str) -> list[RestingMessage]:
-        if not self._depth(queue):  # a queue of one active consumer lets nobody else take messages singly
-            return []
         try:
             with self._channel() as channel:
                 return [
@@ -79,15 +84,19 @@ class Broker:
 
     def waiting(self) -> dict[str, int | None]:
         """Messages ready in each queue from which something is still to happen; None for a queue that is not there."""
-        depths = {queue: self._depth(queue) for queue in self._target.broker.queues[:-1]}
-        return {queue: depth for queue, depth in depths.items() if depth != 0}
+        return {queue: depth for queue, depth in self._depths(self._target.broker.queues[:-1]).items() if depth != 0}
 
-    def _depth(self, queue: str) -> int | None:
-        try:
-            with self._channel() as channel:
-                return int(channel.queue_declare(queue, passive=True).method.message_count)
-        except ChannelClosedByBroker:
-            return None
+    def _depths(self, queues: Sequence[str]) -> dict[str, int | None]:
+        depths: dict[str, int | None] = {}
+        with self._connection() as connection:
+            channel = connection.channel()
+            for queue in queues:
+                try:
+                    depths[queue] = int(channel.queue_declare(queue, passive=True).method.message_count)
+                except ChannelClosedByBroker:
+                    depths[queue] = None
+                    channel = connection.channel()
+        return depths
 
     def clean_slate(self) -> None:
         """Empty every queue and the tap. Only for a system at rest."""
@@ -131,7 +140,7 @@ class Broker:
                 if method is not None:
                     channel.basic_reject(method.delivery_tag, requeue=True)
                     rejected += 1
-                elif self._depth(queue):
+                elif self._depths([queue])[queue]:
                     return rejected
         raise AssertionError("the broker cancelled our consumer")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 import uuid
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +13,12 @@ import httpx
 from harness.evidence.clock import monotonic_ns
 from harness.evidence.recording import Recording
 from harness.evidence.records import Operation
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """One for all clients: each would read the authorities' certificates anew, which takes longer than all the rest."""
+    return httpx.create_ssl_context()
 
 
 class ServiceClient:
@@ -22,6 +30,7 @@ class ServiceClient:
             base_url=base_url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=timeout_s,
+            verify=tls(),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import msgspec
 
+from harness.clients.http import tls
 from harness.evidence.records import Received
 
 MAIL = "mail"
@@ -14,7 +15,7 @@ class Sinks:
     """Speaks to the control door of one stack's sinks."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=5.0, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=5.0, trust_env=False, verify=tls())
 
     def close(self) -> None:
         self._http.close()

@@ -19,7 +19,7 @@ import httpx
 
 from system_under_test.automation.retries import NonRetryable
 from system_under_test.service_kit import correlation
-from system_under_test.service_kit.calls import observed
+from system_under_test.service_kit.calls import observed, tls
 from system_under_test.service_kit.settings import Outside, Profile
 
 _PORTS = {"http": 80, "https": 443}
@@ -45,7 +45,9 @@ class Webhook:
         timeout = httpx.Timeout(profile.http_read_timeout_s, connect=profile.http_connect_timeout_s)
         # Each call has a connection of its own: one that was made for another name must not be used again.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, limits=limits, trust_env=False, follow_redirects=False, verify=tls()
+        )
 
     async def __aenter__(self) -> Webhook:
         return self

@@ -6,12 +6,14 @@ A call is never repeated here: whether a POST that timed out was carried out is 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 import httpx
@@ -22,6 +24,12 @@ from system_under_test.service_kit.health import Dependency, Reading
 from system_under_test.service_kit.settings import Settings
 
 _PASSING_REFUSALS = frozenset({408, 425, 429})
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """One for all clients: each would read the authorities' certificates anew, which takes longer than all the rest."""
+    return httpx.create_ssl_context()
 
 
 class PeerTrouble(Exception):
@@ -115,6 +123,7 @@ class Peer:
             base_url=base_url,
             timeout=httpx.Timeout(profile.http_read_timeout_s, connect=profile.http_connect_timeout_s),
             trust_env=False,
+            verify=tls(),
         )
 
     async def __aenter__(self) -> Peer:
