@@ -136,7 +136,7 @@ class AutomationClient(ServiceClient):
 
     def for_all(self, action: str, reason: str, **query: str) -> Operation:
         """Replay or discard all that died of a reason; without ``dry_run="false"`` they are only listed."""
-        path = f"/dead-letters/{action}?{urlencode({'reason': reason, **query})}"
+        path = f"/triage/{action}?{urlencode({'reason': reason, **query})}"
         return self.perform(action if query else "read", "POST", path)
 
 

@@ -146,7 +146,7 @@ async def _update(work: Work, lead_id: UUID, change: LeadChange) -> dict[str, ob
     if not changed:
         return {**_shown(row), "changed": False}
     if "owner_id" in changed and not await work.one("SELECT id FROM crm.users WHERE id = %s", change.owner_id):
-        raise Problem(422, "user-unknown", "there is no such user to own it")
+        raise Problem(409, "user-unknown", "there is no such user to own it")
     after = {**row, **changed}
     updated = await work.one(
         "UPDATE crm.leads SET name = %s, phone = %s, owner_id = %s, version = version + 1,"

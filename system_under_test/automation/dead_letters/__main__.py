@@ -63,7 +63,7 @@ def _ask(http: httpx.Client, given: argparse.Namespace) -> httpx.Response:
             one = f"/dead-letters/{quote(given.event_id, safe='')}"
             return http.get(one) if given.dry_run else http.post(f"{one}/{command}")
         case command:
-            return http.post(f"/dead-letters/{command}", params={"dry_run": str(not given.go).lower(), **reason})
+            return http.post(f"/triage/{command}", params={"dry_run": str(not given.go).lower(), **reason})
 
 
 def _told(given: argparse.Namespace, response: httpx.Response) -> int:

@@ -43,8 +43,8 @@ class DeadLetters:
         router = APIRouter(dependencies=[Depends(only("operator"))])
         for path, do, method in (
             ("/dead-letters", self.list, "GET"),
-            ("/dead-letters/replay", self.replay_all, "POST"),
-            ("/dead-letters/discard", self.discard_all, "POST"),
+            ("/triage/replay", self.replay_all, "POST"),
+            ("/triage/discard", self.discard_all, "POST"),
             ("/dead-letters/{event_id}", self.show, "GET"),
             ("/dead-letters/{event_id}/replay", self.replay, "POST"),
             ("/dead-letters/{event_id}/discard", self.discard, "POST"),
