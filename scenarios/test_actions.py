@@ -136,6 +136,14 @@ def test_a_receiver_that_asks_for_patience_gets_it(world: World, status: int, as
     assert _gaps_ms(calls)[0] >= DELAYS_MS[-1] * (1 - TOLERANCE)
 
 
+def test_a_receiver_that_never_answers_is_given_up_and_called_again(world: World) -> None:
+    deal_id = _a_deal(world)
+    world.sinks.behave(HOOKS, 500, times=1, delay_ms=30_000)
+    world.pipeline.move_deal(deal_id, "won")
+    world.settled()
+    assert [call.status for call in world.sinks.received(HOOKS)] == [500, 204]
+
+
 def test_a_receiver_that_cannot_be_reached_is_no_outage_of_ours(world: World) -> None:
     deal_id = _a_deal(world)
     with cut(world.site, "automation→webhook") as fault:

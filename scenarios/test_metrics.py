@@ -19,7 +19,9 @@ def test_counters_count_what_clients_and_events_did(world: World) -> None:
     services = ("crm", "pipeline", "automation")
     before = {service: _counters(world, service) for service in services}
     leads = world.new_leads(3)
-    world.move_all(leads, "qualified")
+    moves = world.move_all(leads, "qualified")
+    world.settled()
+    world.deliver_again(world.published(correlation_id=moves[0].correlation_id, type="lead.stage.changed"))
     world.settled()
     after = {service: _counters(world, service) for service in services}
 
@@ -30,6 +32,8 @@ def test_counters_count_what_clients_and_events_did(world: World) -> None:
     assert grown("pipeline", MOVED) == 3
     assert grown("pipeline", "events_stored_total") == 6  # each lead's move, and by rule its deal's
     assert grown("automation", 'actions_total{action="create_deal",status="succeeded"}') == 3
+    assert grown("automation", "events_processed_total") == len(world.database.rows().processed)
+    assert grown("automation", "events_deduplicated_total") == 1
     for service in services:
         is_logged = partial(_is_logged, world, service, after[service])
         eventually(is_logged, within_s=WITHIN_S, describe=f"{service} logs the counters that it showed")

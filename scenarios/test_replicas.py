@@ -77,6 +77,14 @@ def test_the_second_automation_finishes_what_a_killed_one_had_begun(world: World
     assert world.leads_with_a_deal() == set(leads)
 
 
+def test_two_automations_handle_the_events_of_a_lead_in_their_order(world: World) -> None:
+    leads = world.new_leads(3)
+    with world.second("automation"), slow(world.site, "automation→database", delay_ms=30):
+        for stage in WALK:
+            world.move_all(leads, stage)
+        world.settled()
+
+
 def test_two_automations_escalate_each_lead_once(world: World) -> None:
     parameters = {"after_ms": 500}
     rule = world.add_rule("sla", "lead.stage.changed", "escalate", to_stage=WALK[0], parameters=parameters)

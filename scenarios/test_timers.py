@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.faults.network import slow
+from chaos.faults.network import cut, slow
 from chaos.faults.process import killed
 from harness.clients.sinks import Sinks
 from harness.evidence.records import Operation, Received
@@ -29,6 +29,18 @@ def test_a_lead_that_moves_on_in_time_is_not_escalated(world: World) -> None:
     lead_id = world.new_lead()
     _wait_in_engaged(world, lead_id)
     world.pipeline.move_lead(lead_id, "nurturing")
+    world.settled()
+    assert world.sinks.received() == []
+
+
+def test_a_timer_that_is_due_before_automation_hears_of_the_move_does_not_fire(world: World) -> None:
+    _rule(world, after_ms=2_500)
+    lead_id = world.new_lead()
+    world.settled()
+    entered = _wait_in_engaged(world, lead_id)
+    with cut(world.site, "pipeline→broker"):
+        assert world.pipeline.move_lead(lead_id, "nurturing").outcome == "ok"
+        world.until_logged("timer.cancelled", correlation_id=entered.correlation_id)
     world.settled()
     assert world.sinks.received() == []
 

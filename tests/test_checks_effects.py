@@ -18,6 +18,7 @@ from tests.builders import (
     exhausted_lead,
     happy_evidence,
     happy_rows,
+    moment,
     now_in,
     qualified_lead,
     replayed_lead,
@@ -149,6 +150,25 @@ def test_a_timer_that_fired_and_told_nobody_fails() -> None:
 def test_a_dead_letter_without_its_one_alert_fails(alerts: list[Received]) -> None:
     result = judged(message(status=500), *alerts, lines=dead(), resting=(resting("moved"),))
     assert "died 1 times and raised" in the_finding(result).says
+
+
+def test_a_timer_that_fires_long_after_its_stage_was_left_fails() -> None:
+    rule = RuleRow(ESCALATE, "lead.stage.changed", "qualified", "escalate", True)
+    escalated = message(rule_id=ESCALATE, key=uid("escalation"))
+
+    def fired(left_at: int) -> Result:
+        story = qualified_lead(created_lead(Story()))
+        story.write("automation", "timer.fired", "timer", event="moved", cause="moved", rule_id=ESCALATE)
+        story.lines[-1].ts = moment(100)
+        stages: dict[str, Any] = {"from_stage": "qualified", "to_stage": "engaged", "entity_version": 2}
+        story.write("pipeline", "change.committed", "later", event="moved", **stages)
+        story.lines[-1].ts = moment(left_at)
+        return judged(message(), escalated, rules=(*RULES, rule), lines=story.lines)
+
+    assert fired(99).status == "pass"
+    assert fired(101).status == "pass"
+    finding = the_finding(fired(98))
+    assert finding.says == f"a timer of rule {ESCALATE} fired although its stage had been left"
 
 
 def test_a_move_that_was_not_made_fails() -> None:

@@ -7,7 +7,18 @@ from typing import Any
 from harness.checks.entity_event_order import PROPERTY
 from harness.checks.verdict import Result
 from harness.evidence.records import Rows
-from tests.builders import Story, evidence, happy_evidence, received, stored, tapped, the_finding, uid
+from tests.builders import (
+    Story,
+    evaluated,
+    evidence,
+    happy_evidence,
+    received,
+    settled,
+    stored,
+    tapped,
+    the_finding,
+    uid,
+)
 
 FIRST = stored("moved", entity_version=1)
 SECOND = stored("poison", service="pipeline", entity_id=uid("lead"), entity_version=2)
@@ -52,6 +63,23 @@ def test_each_service_counts_versions_of_its_own() -> None:
     lead = stored("created", entity_version=1)
     rows = Rows(outbox=(SECOND, lead))
     assert PROPERTY.check(evidence(rows=rows, tap=(tapped("poison"), tapped("created")))).status == "pass"
+
+
+def test_an_event_handled_before_the_last_one_is_settled_fails() -> None:
+    def handled(*steps: str) -> Result:
+        story = Story()
+        for event in ("moved", "poison"):
+            received(story, event, event)
+        for step in steps:
+            if step == "settled":
+                settled(story, "moved", "moved")
+            else:
+                story.write("automation", "rule.evaluated", "rule", parent="poison", event="poison", cause="poison")
+        return PROPERTY.check(evidence(story.lines, rows=Rows(outbox=(FIRST, SECOND))))
+
+    assert handled("settled", "looked at").status == "pass"
+    finding = the_finding(handled("looked at", "settled"))
+    assert finding.says == "lead.stage.changed version 2 was handled before version 1 was settled"
 
 
 def test_another_entity_has_an_order_of_its_own() -> None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.contract.log_lines import DeadLetterDiscarded, EventDeadLettered, TimerFired
+from harness.contract.log_lines import ChangeCommitted, DeadLetterDiscarded, EventDeadLettered, TimerFired
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Received, RuleRow
 
 NAME = "effect_exactly_once"
+LOOKED_WITHIN_S = 1
+"""So long may lie between the last look at a stage and the line that says a timer has fired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,12 @@ class Trigger:
 
 def check(evidence: Evidence) -> Result:
     triggers = list(_triggers(evidence))
-    findings = [*_effects(evidence, triggers), *_nothing_untriggered(evidence, triggers), *_alerts(evidence)]
+    findings = [
+        *_effects(evidence, triggers),
+        *_nothing_untriggered(evidence, triggers),
+        *_fired_too_late(evidence),
+        *_alerts(evidence),
+    ]
     deaths = sum(isinstance(line, EventDeadLettered) for line in evidence.lines)
     floor = 1 if triggers else 0
     return answer(NAME, seen=len(triggers) + deaths, floor=floor, findings=findings)
@@ -139,6 +147,26 @@ def _nothing_untriggered(evidence: Evidence, triggers: list[Trigger]) -> Iterato
             yield _about(item, f"{len(digests[item.key])} different messages under the key {item.key}")
         if accepted[item.key] > 1 and not evidence.faults:
             yield _about(item, f"a message was sent {accepted[item.key]} times although it was accepted: {item.key}")
+
+
+def _fired_too_late(evidence: Evidence) -> Iterator[Finding]:
+    """A timer that is due looks again: what has left its stage well before is not told of."""
+    version_of = {row.event_id: row.entity_version for row in evidence.rows.outbox}
+    moves = [line for line in evidence.lines if isinstance(line, ChangeCommitted) and line.to_stage is not None]
+    for fired in (line for line in evidence.lines if isinstance(line, TimerFired) and line.event_id in version_of):
+        last_look = datetime.fromisoformat(fired.ts) - timedelta(seconds=LOOKED_WITHIN_S)
+        left = [
+            move
+            for move in moves
+            if move.entity_id == fired.entity_id and move.entity_version > version_of[fired.event_id]
+            if datetime.fromisoformat(move.ts) < last_look
+        ]
+        if left:
+            yield Finding(
+                property=NAME, says=f"a timer of rule {fired.rule_id} fired although its stage had been left",
+                service="automation", edge="automation→pipeline", entity=f"{fired.entity_type} {fired.entity_id}",
+                correlation_id=fired.correlation_id,
+            )  # fmt: skip
 
 
 def _alerts(evidence: Evidence) -> Iterator[Finding]:

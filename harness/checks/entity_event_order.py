@@ -1,16 +1,20 @@
-"""The events of one entity are published, and reach their consumer, in the order of its versions.
+"""The events of one entity are published, reach their consumer, and are handled in the order of its versions.
 
-Only the first copy of an event counts: a second one (a lost confirm, a retry, a replay) may come at any time, since
-whoever knows the event already ignores it.
+An event's turn has come when the one before it was settled, if only to be tried again later. Only the first copy of an
+event counts: a second one (a lost confirm, a retry, a replay) may come at any time, since whoever knows the event
+already ignores it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.contract.log_lines import EventReceived
+from harness.contract.log_lines import EventReceived, EventSettled, RuleEvaluated
 from harness.evidence.evidence import Evidence
+from harness.evidence.log_files import END
 from harness.evidence.records import OutboxRow
 
 NAME = "entity_event_order"
@@ -29,6 +33,7 @@ def check(evidence: Evidence) -> Result:
     findings = [
         *_overtaken(published, "published", by=None),
         *_overtaken(received, "received", by="automation"),
+        *_handled_out_of_turn(evidence, rows),
     ]
     return answer(NAME, seen=len(published) + len(received), floor=0, findings=findings)
 
@@ -54,9 +59,32 @@ def _overtaken(events: Iterable[OutboxRow], what: str, *, by: str | None) -> Ite
             newest[row.service, row.entity_type, row.entity_id] = row
 
 
+def _handled_out_of_turn(evidence: Evidence, rows: dict[str, OutboxRow]) -> Iterator[Finding]:
+    """No rule looks at an event before the entity's previous one is settled."""
+    settled: dict[str | None, str] = {}
+    looked_at: dict[str, str] = {}
+    for line in evidence.lines:
+        if isinstance(line, EventSettled):
+            settled.setdefault(line.event_id, line.ts)
+        elif isinstance(line, RuleEvaluated):
+            looked_at.setdefault(line.event_id, line.ts)
+    by_entity: dict[tuple[str, str, str], list[OutboxRow]] = defaultdict(list)
+    for row in rows.values():
+        by_entity[row.service, row.entity_type, row.entity_id].append(row)
+    for events in by_entity.values():
+        for before, after in pairwise(sorted(events, key=lambda row: row.entity_version)):
+            if looked_at.get(after.event_id, END) < settled.get(before.event_id, ""):
+                says = f"{after.event_type} version {after.entity_version} was handled before version"
+                yield Finding(
+                    property=NAME, says=f"{says} {before.entity_version} was settled", service="automation",
+                    edge="automation→broker", entity=f"{after.entity_type} {after.entity_id}",
+                    correlation_id=after.correlation_id,
+                )  # fmt: skip
+
+
 PROPERTY = Property(
     NAME,
-    "the events of one entity are published and received in the order of its versions",
+    "the events of one entity are published, received and handled in the order of its versions",
     ("rows.outbox", "tap", "lines"),
     check,
 )
