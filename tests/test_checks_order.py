@@ -9,7 +9,6 @@ from harness.checks.verdict import Result
 from harness.evidence.records import Rows
 from tests.builders import (
     Story,
-    evaluated,
     evidence,
     happy_evidence,
     received,
