@@ -74,6 +74,7 @@ def gate(
     arguments = [
         str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
         f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
+        "-p", "no:hypothesispytest",  # no scenario needs it, and every process of pytest would wait a second for it
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []

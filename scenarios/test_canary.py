@@ -26,7 +26,8 @@ def test_a_planted_bug_turns_its_scenario_red_for_the_right_property(run_directo
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", f"scenarios/{bug.scenario}", "-q", "-p", "no:cacheprovider",
-            "-p", "no:xdist", f"--run-dir={run.root}", f"--source-root={source}",
+            "-p", "no:xdist", "-p", "no:hypothesispytest",
+                f"--run-dir={run.root}", f"--source-root={source}",
         ],
         cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=WITHIN_S, check=False,
     )  # fmt: skip

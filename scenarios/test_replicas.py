@@ -78,9 +78,9 @@ def test_the_second_automation_finishes_what_a_killed_one_had_begun(world: World
 
 
 def test_two_automations_handle_the_events_of_a_lead_in_their_order(world: World) -> None:
-    leads = world.new_leads(3)
+    leads = world.new_leads(2)
     with world.second("automation"), slow(world.site, "automation→database", delay_ms=30):
-        for stage in WALK:
+        for stage in WALK[:3]:
             world.move_all(leads, stage)
         world.settled()
 

@@ -34,7 +34,7 @@ def test_a_lead_that_moves_on_in_time_is_not_escalated(world: World) -> None:
 
 
 def test_a_timer_that_is_due_before_automation_hears_of_the_move_does_not_fire(world: World) -> None:
-    _rule(world, after_ms=2_500)
+    _rule(world, after_ms=1_500)
     lead_id = world.new_lead()
     world.settled()
     entered = _wait_in_engaged(world, lead_id)

@@ -36,7 +36,7 @@ from harness.trace.quiet import QuietWatch, Rest
 WITHIN_S = 20.0
 _NO_KEEPING = httpx.Limits(max_keepalive_connections=0)  # a kept connection may have been closed by a restart
 STALLED_S = 6.0
-"""Longer than anything that is silent while it works: in the test profile, the lease of a killed automation, 4 s."""
+"""Longer than anything that is silent while it works: in the test profile, the lease of a killed automation, 3 s."""
 
 
 class World:
