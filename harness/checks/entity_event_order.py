@@ -1,8 +1,8 @@
 """The events of one entity are published, reach their consumer, and are handled in the order of its versions.
 
-An event's turn has come when the one before it was settled, if only to be tried again later. Only the first copy of an
-event counts: a second one (a lost confirm, a retry, a replay) may come at any time, since whoever knows the event
-already ignores it.
+An event's turn has come when the one before it is done with; one that is to be tried again later holds up nobody. Only
+the first copy of an event counts: a second one (a lost confirm, a retry, a replay) may come at any time, since whoever
+knows the event already ignores it.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def _overtaken(events: Iterable[OutboxRow], what: str, *, by: str | None) -> Ite
 
 
 def _handled_out_of_turn(evidence: Evidence, rows: dict[str, OutboxRow]) -> Iterator[Finding]:
-    """No rule looks at an event before the entity's previous one is settled."""
-    settled: dict[str | None, str] = {}
+    """No rule looks at an event while the entity's previous one is still being handled, which then succeeds."""
+    settled: dict[str | None, EventSettled] = {}
     looked_at: dict[str, str] = {}
     for line in evidence.lines:
         if isinstance(line, EventSettled):
-            settled.setdefault(line.event_id, line.ts)
+            settled.setdefault(line.event_id, line)
         elif isinstance(line, RuleEvaluated):
             looked_at.setdefault(line.event_id, line.ts)
     by_entity: dict[tuple[str, str, str], list[OutboxRow]] = defaultdict(list)
@@ -73,7 +73,8 @@ def _handled_out_of_turn(evidence: Evidence, rows: dict[str, OutboxRow]) -> Iter
         by_entity[row.service, row.entity_type, row.entity_id].append(row)
     for events in by_entity.values():
         for before, after in pairwise(sorted(events, key=lambda row: row.entity_version)):
-            if looked_at.get(after.event_id, END) < settled.get(before.event_id, ""):
+            done = settled.get(before.event_id)
+            if done is not None and done.status == "acked" and looked_at.get(after.event_id, END) < done.ts:
                 says = f"{after.event_type} version {after.entity_version} was handled before version"
                 yield Finding(
                     property=NAME, says=f"{says} {before.entity_version} was settled", service="automation",
