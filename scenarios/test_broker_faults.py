@@ -21,9 +21,7 @@ def test_an_event_that_no_queue_takes_is_kept_until_one_does(world: World) -> No
 
 
 def test_a_backlog_waits_for_its_consumer(world: World) -> None:
-    leads = world.new_leads(5)
-    world.move_all(leads, "engaged")
-    world.settled()
+    leads = world.known_leads(5)
     with paused(world.site, "automation") as pause:
         moves = world.move_all(leads, "qualified")
         assert {move.outcome for move in moves} == {"ok"}
@@ -34,9 +32,7 @@ def test_a_backlog_waits_for_its_consumer(world: World) -> None:
 
 
 def test_a_cancelled_consumer_comes_back_by_itself(world: World) -> None:
-    lead_id = world.new_lead()
-    world.move_all([lead_id], "engaged")
-    world.settled()
+    (lead_id,) = world.known_leads(1)
     with work_queue_deleted(world.site):
         assert world.pipeline.move_lead(lead_id, "qualified").outcome == "ok"
     world.settled()

@@ -12,7 +12,7 @@ from scenarios.world import WITHIN_S, World
 
 
 def test_automation_is_killed_while_its_action_waits_for_crm(world: World) -> None:
-    leads = _known_leads(world, 3)
+    leads = world.known_leads(3)
     with ExitStack() as until_started_again, slow(world.site, "automation→crm", delay_ms=400) as delay:
         moves = world.move_all(leads, "qualified")
         world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
@@ -40,7 +40,7 @@ def test_automation_is_killed_while_it_gives_leads_to_agents(world: World) -> No
 
 
 def test_pipeline_is_killed_with_unsent_events(world: World) -> None:
-    leads = _known_leads(world, 4)
+    leads = world.known_leads(4)
     with ExitStack() as until_started_again, slow(world.site, "pipeline→broker", delay_ms=300) as delay:
         moves = world.move_all(leads, "qualified")
         unsent = world.database.unsent_events()
@@ -53,7 +53,7 @@ def test_pipeline_is_killed_with_unsent_events(world: World) -> None:
 
 
 def test_crm_is_killed_while_automation_creates_deals(world: World) -> None:
-    leads = _known_leads(world, 3)
+    leads = world.known_leads(3)
     with ExitStack() as until_started_again:
         with slow(world.site, "crm→database", delay_ms=200) as delay:
             moves = world.move_all(leads, "qualified")
@@ -65,11 +65,3 @@ def test_crm_is_killed_while_automation_creates_deals(world: World) -> None:
         world.until_unready("automation")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
-
-
-def _known_leads(world: World, count: int) -> list[str]:
-    """Leads that the pipeline has met already, so that a PATCH does not depend on crm any more."""
-    leads = world.new_leads(count)
-    world.move_all(leads, "engaged")
-    world.settled()
-    return leads

@@ -78,9 +78,7 @@ def test_readiness_knows_of_a_cancelled_consumer(world: World) -> None:
 
 
 def test_a_database_that_is_down_loses_nothing_and_kills_nothing(world: World, outage_s: float) -> None:
-    leads = world.new_leads(5)
-    world.move_all(leads, "engaged")
-    world.settled()
+    leads = world.known_leads(5)
     moves: list[Operation] = []
     with killed(world.site, "postgres") as kill, ThreadPoolExecutor(1) as watcher:
         began_ns = monotonic_ns()

@@ -32,9 +32,7 @@ def test_a_service_that_is_stopped_answers_the_requests_it_has_begun(world: Worl
 
 
 def test_automation_that_is_stopped_finishes_its_deliveries(world: World) -> None:
-    leads = world.new_leads(3)
-    world.move_all(leads, "engaged")
-    world.settled()
+    leads = world.known_leads(3)
     with slow(world.site, "automation→crm", delay_ms=300):
         moves = world.move_all(leads, "qualified")
         flows = {move.correlation_id for move in moves}

@@ -87,6 +87,13 @@ class World:
     def new_leads(self, count: int) -> list[str]:
         return [self.new_lead() for _ in range(count)]
 
+    def known_leads(self, count: int) -> list[str]:
+        """New leads that the pipeline has met already, so that a PATCH does not depend on crm any more; at rest."""
+        leads = self.new_leads(count)
+        self.move_all(leads, "engaged")
+        self.settled()
+        return leads
+
     def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
         """PATCH all leads at once."""
         return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])

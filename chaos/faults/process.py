@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from chaos.faults.site import Attestation, FaultSite, injected
+from harness.environment.capabilities import FaultableProcess
 
 
 @contextmanager
 def killed(site: FaultSite, service: str) -> Iterator[Attestation]:
     """SIGKILL a service for the duration of the block, then start it again. The block attests what it hit."""
     process = site.service(service)
-
-    def start_again() -> None:
-        process.start()
-        process.await_ready()
-
-    with injected(site, "SIGKILL", service, effect=process.kill, undo=start_again) as attestation:
+    undo = partial(_start_again, process)
+    with injected(site, "SIGKILL", service, effect=process.kill, undo=undo) as attestation:
         yield attestation
 
 
@@ -25,12 +23,8 @@ def killed(site: FaultSite, service: str) -> Iterator[Attestation]:
 def stopped(site: FaultSite, service: str) -> Iterator[Attestation]:
     """End a service properly for the duration of the block, then start it again. The block attests what waited."""
     process = site.service(service)
-
-    def start_again() -> None:
-        process.start()
-        process.await_ready()
-
-    with injected(site, "SIGTERM", service, effect=process.terminate, undo=start_again) as attestation:
+    undo = partial(_start_again, process)
+    with injected(site, "SIGTERM", service, effect=process.terminate, undo=undo) as attestation:
         yield attestation
 
 
@@ -40,3 +34,8 @@ def paused(site: FaultSite, service: str) -> Iterator[Attestation]:
     process = site.service(service)
     with injected(site, "SIGSTOP", service, effect=process.pause, undo=process.resume) as attestation:
         yield attestation
+
+
+def _start_again(process: FaultableProcess) -> None:
+    process.start()
+    process.await_ready()

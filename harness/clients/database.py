@@ -36,14 +36,17 @@ class Database:
 
     def unsent_events(self) -> int:
         """Outbox rows that no relay has published yet."""
-        with self._connection() as connection:
-            query = f"SELECT count(*) AS unsent FROM ({self._target.rows['outbox']}) AS outbox WHERE NOT sent"
-            row = connection.execute(query.encode()).fetchone()
-        return int(row["unsent"]) if row else 0
+        return self._count("outbox", "NOT sent")
 
     def undelivered_alerts(self) -> int:
         """Alerts that are still to be sent."""
-        return sum(not alert.delivered for alert in self.rows().alerts)
+        return self._count("alerts", "NOT delivered")
+
+    def _count(self, rows: str, condition: str) -> int:
+        with self._connection() as connection:
+            query = f"SELECT count(*) AS found FROM ({self._target.rows[rows]}) AS {rows} WHERE {condition}"
+            row = connection.execute(query.encode()).fetchone()
+        return int(row["found"]) if row else 0
 
     def add_rule(
         self, rule_id: str, event_type: str, to_stage: str | None, action: str, parameters: dict[str, Any]

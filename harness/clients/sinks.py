@@ -7,8 +7,9 @@ import msgspec
 
 from harness.clients.http import tls
 from harness.evidence.records import Received
+from harness.sinks.inbox import MAIL, Behaviour
 
-MAIL = "mail"
+__all__ = ["MAIL", "Sinks"]
 
 
 class Sinks:
@@ -35,9 +36,10 @@ class Sinks:
         delay_ms: int = 0,
     ) -> None:
         """Let a path of the webhook receiver, or ``MAIL``, answer so: the next ``times`` times, or always."""
-        told = {"place": place, "status": status, "times": times, "delay_ms": delay_ms}
-        told |= {"retry_after": retry_after, "location": location}
-        self._http.post("/", json=told).raise_for_status()
+        behaviour = Behaviour(
+            place=place, status=status, times=times, retry_after=retry_after, location=location, delay_ms=delay_ms
+        )
+        self._http.post("/", content=msgspec.json.encode(behaviour)).raise_for_status()
 
     def received(self, place: str | None = None) -> list[Received]:
         """What came so far, at one place or anywhere, in order."""
