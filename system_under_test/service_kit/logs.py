@@ -40,8 +40,10 @@ class _LineWriter:
 
     def write(self, entry: EventDict) -> None:
         with self._lock:
-            head = {"ts": now(), "schema": SCHEMA, "service": self._service, "instance": self._instance}
-            data = msgspec.json.encode({**head, "seq": self._seq, **entry}) + b"\n"
+            # The kind stands early, so that a reader with a decoder for each kind need not look far for it.
+            head = {"ts": now(), "event": entry.pop("event"), "schema": SCHEMA, "service": self._service}
+            place = {"instance": self._instance, "seq": self._seq}
+            data = msgspec.json.encode({**head, **place, **entry}) + b"\n"
             self._seq += 1
             while data:
                 data = data[os.write(1, data) :]
