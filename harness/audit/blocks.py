@@ -14,7 +14,7 @@ LONGEST = 1024 * 1024
 
 
 class Block(Struct, frozen=True):
-    """Whole lines of a source. ``number``: of its first line, from 1, counted from where reading began.
+    """So many whole ``lines`` of a source. ``number``: of its first, from 1, counted from where reading began.
 
     ``torn``: its only line has no newline, for the source ends there. ``oversized``: the length of a line that was too
     long to be kept; then there is no ``data``.
@@ -23,12 +23,9 @@ class Block(Struct, frozen=True):
     offset: int
     number: int
     data: bytes
+    lines: int
     torn: bool = False
     oversized: int = 0
-
-    @property
-    def lines(self) -> int:
-        return self.data.count(b"\n") + self.torn + bool(self.oversized)
 
 
 def blocks(file: BinaryIO, *, start: int, end: int) -> Iterator[Block]:
@@ -48,16 +45,17 @@ def blocks(file: BinaryIO, *, start: int, end: int) -> Iterator[Block]:
         cut = data.rfind(b"\n") + 1
         if cut:
             rest = data[cut:]
-            yield Block(offset, number, data[:cut])
-            offset, number = offset + cut, number + data.count(b"\n", 0, cut)
+            lines = data.count(b"\n")
+            yield Block(offset, number, data[:cut], lines)
+            offset, number = offset + cut, number + lines
         elif len(data) <= LONGEST:
             rest = data
         else:
             length, rest = _skip_line(take, len(data))
-            yield Block(offset, number, b"", oversized=length)
+            yield Block(offset, number, b"", 1, oversized=length)
             offset, number = offset + length, number + 1
     if rest:
-        yield Block(offset, number, rest, torn=True)
+        yield Block(offset, number, rest, 1, torn=True)
 
 
 def _skip_line(take: Callable[[], bytes], length: int) -> tuple[int, bytes]:

@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from harness.audit.blocks import LONGEST, Block
-from harness.contract.log_lines import ContractViolation, Envelope, Line, OutOfBand, decode_line
+from harness.contract.log_lines import KINDS, ContractViolation, Envelope, Line, OutOfBand, decode_line
 
 _decoder = msgspec.json.Decoder(Line)
 _ts = attrgetter("ts")
+_OUT_OF_BAND = {kind for kind in KINDS if issubclass(kind, OutOfBand)}
 _DIGITS = bytes.maketrans(b"0123456789", b"0" * 10)
 _SHAPE_OF_TS = b"0000-00-00T00:00:00.000000Z"
 _EXCERPT, _HEAD = 200, 4096
@@ -63,7 +64,7 @@ def read_page(block: Block, decode: DecodeLine | None = None) -> Page:
             lines = _decoder.decode_lines(block.data)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
             return _line_by_line(block, decode_line)
-        if len(lines) == block.data.count(b"\n") + block.torn and _well_shaped(lines):
+        if len(lines) == block.lines and _well_shaped(lines):
             return Page(block.number, lines)
     return _line_by_line(block, decode or decode_line)
 
@@ -74,7 +75,10 @@ def _well_shaped(lines: Sequence[Envelope]) -> bool:
     return (
         moments.isascii()
         and moments.encode().translate(_DIGITS) == _SHAPE_OF_TS * len(lines)
-        and all((line.entity_type is None) == (line.entity_id is None) for line in lines if isinstance(line, OutOfBand))
+        and all(
+            (line.entity_type is None) == (line.entity_id is None)
+            for line in [line for line in lines if line.__class__ in _OUT_OF_BAND]
+        )
     )
 
 

@@ -99,10 +99,11 @@ def _lines_of(task: LookTask, candidate: Candidate, faults: list[tuple[int, Faul
     decode: DecodeLine = task.mapping.decode_line if task.mapping else decode_line
     with Path(task.paths[block.source]).open("rb", buffering=0) as file:
         data = os.pread(file.fileno(), block.length, block.offset)
+    number, counted = block.number, 0
     for start in _starts(data, None if task.mapping else candidate.flows):
         end = data.find(b"\n", start)
         raw = data[start:end] if end >= 0 else data[start:]
-        number = block.number + data.count(b"\n", 0, start)
+        number, counted = number + data.count(b"\n", counted, start), start
         try:
             line = decode(raw)
         except ContractViolation as violation:

@@ -45,7 +45,7 @@ Key = tuple[Any, ...]
 """A flow's correlation id, and then what joins two of its lines."""
 
 REMEMBERED_LINES = 50_000
-"""So many lines later, at least, a flow's root and its events are still known. A longer flow is in doubt."""
+"""So many lines later, at least, a flow's root and its events are still known. A flow that takes longer is in doubt."""
 
 _PLAIN = (
     HttpRequestReceived, HttpRequestCompleted, ChangeCommitted, EventStored, EventPublished, EventReceived,
@@ -91,32 +91,50 @@ class Balance(Struct):
         return self.doubted.union(key[0] for keys in self.unpaired for key in keys)
 
 
-class _Known:
+class _Causes:
     """What a line may name as its cause: an event stored in its flow, or None in a flow that a request began.
 
-    Two generations, of which the older is forgotten when a new one begins.
+    A cause may be entered after what it has caused, for logs of several services are read block by block. Two
+    generations are known, of which the older is forgotten when a new one begins.
     """
 
     def __init__(self) -> None:
-        self.young: set[Key] = set()
+        self.missing: set[Key] = set()
+        self._young: set[Key] = set()
         self._old: set[Key] = set()
+        self._cause_of: dict[str, str] = {}
+        self._old_cause_of: dict[str, str] = {}
         self._lines = 0
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.young or key in self._old
+    def known(self, keys: set[Key]) -> set[Key]:
+        return (keys & self._young) | (keys & self._old)
 
-    def without(self, keys: set[Key]) -> set[Key]:
-        """Those keys that are not known, but for what is of no flow."""
-        unknown = keys - self.young
-        if unknown and self._old:
-            unknown -= self._old
-        unknown.discard(_NO_FLOW)
-        return unknown
+    def learn(self, keys: set[Key]) -> None:
+        self._young |= keys
+        if self.missing:
+            self.missing -= keys
+
+    def look_for(self, keys: set[Key]) -> None:
+        missing = keys - self._young
+        if missing:
+            missing -= self._old
+            missing.discard(_NO_FLOW)
+            self.missing |= missing
+
+    def goes_round(self, event_id: str, cause: str) -> bool:
+        """Enter one step from an event to its cause. Does it close a circle?"""
+        self._cause_of[event_id] = cause
+        at: str | None = cause
+        while at is not None and at != event_id:
+            at = self._cause_of.get(at) or self._old_cause_of.get(at)
+        return at is not None
 
     def age(self, lines: int) -> None:
         self._lines += lines
         if self._lines > REMEMBERED_LINES:
-            self._old, self.young, self._lines = self.young, set(), 0
+            self._lines = 0
+            self._old, self._young = self._young, set()
+            self._old_cause_of, self._cause_of = self._cause_of, {}
 
 
 class Ledger:
@@ -133,7 +151,7 @@ class Ledger:
         self._sent: set[Key] = set()
         self._called: set[Key] = set()
         self._changed: set[Key] = set()
-        self._known = _Known()
+        self._causes = _Causes()
         self._begun = 0
         self._doubted: set[str] = set()
         self._outcomes: set[tuple[str, int | None]] = set()
@@ -152,7 +170,7 @@ class Ledger:
         self._post_actions(kinds[RuleEvaluated], kinds[ActionStarted], kinds[ActionCompleted])
         self._post_calls(kinds[CallSent], kinds[CallCompleted], received)
         causes: set[Key] = set(map(_cause, lines))
-        self._doubt_keys(self._known.without(causes))
+        self._causes.look_for(causes)
         for kind in _NEVER_PLAIN:
             if kinds[kind]:
                 self._doubt(kinds[kind])
@@ -162,7 +180,7 @@ class Ledger:
                 self._doubt(half)
         for filed in kinds.values():
             filed.clear()
-        self._known.age(len(lines))
+        self._causes.age(len(lines))
         return {key[0] for key in causes}
 
     def balance(self) -> Balance:
@@ -171,7 +189,8 @@ class Ledger:
             self._requests, self._stored, self._published, self._received, self._deliveries, self._matches,
             self._actions, self._sent, self._called,
         ]  # fmt: skip
-        return Balance(unpaired, self._doubted | {key[0] for key in self._changed}, self._begun)
+        lonely = {key[0] for keys in (self._changed, self._causes.missing) for key in keys}
+        return Balance(unpaired, self._doubted | lonely, self._begun)
 
     # --- edges -------------------------------------------------------------------------------------------------
 
@@ -193,20 +212,21 @@ class Ledger:
                 self._changed -= done
         roots = [(line.correlation_id, None) for line in received if line.parent_span_id is None]
         begun = set(roots)
-        if len(begun) != len(roots) or self._known.without(begun) != begun:
-            self._doubt_keys(key for key, count in Counter(roots).items() if count > 1 or key in self._known)
-        self._known.young |= begun
+        if len(begun) != len(roots):
+            self._doubt_keys(key for key, count in Counter(roots).items() if count > 1)
+        self._doubt_keys(self._causes.known(begun))
+        self._causes.learn(begun)
         self._begun += len(begun)
 
     def _post_changes(self, changes: list[Any], stored: list[Any]) -> None:
-        """Changed ↔ stored, of one cause, which was stored before; but for users, of whom no event tells."""
+        """Changed ↔ stored, of one cause; but for users, of whom no event tells. No causes go round in a circle."""
         emitting = [line for line in changes if line.entity_type != "user"]
         self._stored ^= self._keys(emitting, _change)
         self._stored ^= self._keys(stored, _change)
-        for line in stored:  # one after the other, for a cause comes before what it causes
-            if line.causation_id is not None and _cause(line) not in self._known:
+        self._causes.learn(set(map(_event, stored)))
+        for line in stored:
+            if line.causation_id is not None and self._causes.goes_round(line.event_id, line.causation_id):
                 self._doubted.add(line.correlation_id)
-            self._known.young.add(_event(line))
 
     def _post_events(self, stored: list[Any], published: list[Any], received: list[Any], settled: list[Any]) -> None:
         """Stored ↔ published and confirmed at the first attempt ↔ received ↔ settled for good."""
