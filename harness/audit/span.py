@@ -14,7 +14,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from harness.audit.blocks import Block, blocks
-from harness.audit.decode import Fault, Page, read_page
+from harness.audit.decode import Fault, read_page
 from harness.audit.mapping import Mapping
 from harness.audit.sequence import Run, SequenceWatch
 from harness.audit.sources import Piece
@@ -55,10 +55,7 @@ def flow_hash(correlation_id: str) -> int:
 
 def audit_span(task: SpanTask) -> SpanReport:
     """Read the span's pieces in the order of time, and report what is open, irregular and refused."""
-    ledger = Ledger()
-    report = SpanReport(ledger.balance(), {}, 0, [], [], [], "", 0)
-    decode = task.mapping.decode_line if task.mapping else None
-    watches = {piece.source: SequenceWatch(piece.name) for piece in task.pieces}
+    audit = _SpanAudit(task)
     with ExitStack() as files:
         # Whoever is behind in time reads on, so that a flow's lines of all files come close together.
         behind = [("", piece.source, _open(piece, files)) for piece in task.pieces]
@@ -67,29 +64,49 @@ def audit_span(task: SpanTask) -> SpanReport:
             block = next(ahead, None)
             if block is None:
                 heappop(behind)
-                continue
-            page = read_page(block, decode)
-            _report_block(report, source, block, page, ledger.post(page.lines))
-            if task.mapping is None or task.mapping.numbers_lines:
-                watches[source].follow(page)
-            heapreplace(behind, (page.lines[-1].ts if page.lines else "", source, ahead))
-    report.balance = ledger.balance()
-    report.runs = [(source, run) for source, watch in watches.items() for run in watch.runs]
-    report.memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return report
+            else:
+                heapreplace(behind, (audit.take(source, block), source, ahead))
+    return audit.report()
+
+
+class _SpanAudit:
+    """What is known of a span while it is read."""
+
+    def __init__(self, task: SpanTask) -> None:
+        self._ledger = Ledger()
+        self._decode = task.mapping.decode_line if task.mapping else None
+        numbered = task.mapping is None or task.mapping.numbers_lines
+        self._watches = {piece.source: SequenceWatch(piece.name) for piece in task.pieces if numbered}
+        self._report = SpanReport(self._ledger.balance(), {}, 0, [], [], [], "", 0)
+
+    def take(self, source: int, block: Block) -> str:
+        """Audit one block; the ts of its last line. Nothing of it is kept, so the next one finds warm memory."""
+        report = self._report
+        page = read_page(block, self._decode)
+        flows = self._ledger.post(page.lines)
+        flows.discard(None)
+        hashes = array("I", map(flow_hash, flows))  # type: ignore[arg-type]
+        report.index.append(BlockIndex(source, block.offset, len(block.data), block.number, hashes.tobytes()))
+        report.lines[source] = report.lines.get(source, 0) + block.lines
+        report.bytes += len(block.data) + block.oversized
+        if page.faults:
+            report.faults += [(source, fault) for fault in page.faults]
+        if source in self._watches:
+            self._watches[source].follow(page)
+        if not page.lines:
+            return ""
+        ts = page.lines[-1].ts
+        if ts > report.latest:
+            report.latest = ts
+        return ts
+
+    def report(self) -> SpanReport:
+        self._report.balance = self._ledger.balance()
+        self._report.runs = [(source, run) for source, watch in self._watches.items() for run in watch.runs]
+        self._report.memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return self._report
 
 
 def _open(piece: Piece, files: ExitStack) -> Iterator[Block]:
     file = files.enter_context(cast(BinaryIO, Path(piece.path).open("rb", buffering=0)))  # noqa: SIM115
     return blocks(file, start=piece.start, end=piece.end)
-
-
-def _report_block(report: SpanReport, source: int, block: Block, page: Page, flows: set[str | None]) -> None:
-    flows.discard(None)
-    hashes = array("I", map(flow_hash, flows))  # type: ignore[arg-type]
-    report.index.append(BlockIndex(source, block.offset, len(block.data), block.number, hashes.tobytes()))
-    report.lines[source] = report.lines.get(source, 0) + block.lines
-    report.bytes += len(block.data) + block.oversized
-    report.faults += [(source, fault) for fault in page.faults]
-    if page.lines:
-        report.latest = max(report.latest, page.lines[-1].ts)

@@ -51,23 +51,26 @@ _PLAIN = (
     HttpRequestReceived, HttpRequestCompleted, ChangeCommitted, EventStored, EventPublished, EventReceived,
     RuleEvaluated, ActionStarted, ActionCompleted, CallSent, CallCompleted, EventSettled,
 )  # fmt: skip
+_NAMING_A_CAUSE = (HttpRequestReceived, RuleEvaluated, CallSent)
+"""Every other plain line stands or falls with one of these, whose cause is a part of the key that joins them."""
 _NEVER_PLAIN = tuple(kind for kind in KINDS if issubclass(kind, InBand) and kind not in _PLAIN)
 _MAYBE_WITHOUT_ENTITY = (
     HttpRequestReceived, HttpRequestCompleted, EventReceived, CallSent, CallCompleted, EventSettled,
 )  # fmt: skip
 
-_span = attrgetter("correlation_id", "span_id")
+_span = attrgetter("correlation_id", "span_id", "causation_id")
 _request = attrgetter("correlation_id", "span_id", "causation_id")
 _called_by = attrgetter("correlation_id", "parent_span_id", "causation_id")
 _call = attrgetter("correlation_id", "span_id", "event_id")
 _change = attrgetter("correlation_id", "span_id", "causation_id", "entity_id")
+_flow = attrgetter("correlation_id")
 _event = attrgetter("correlation_id", "event_id")
-_delivery = attrgetter("correlation_id", "event_id", "delivery_id")
-_match = attrgetter("correlation_id", "event_id", "rule_id")
-_action = attrgetter("correlation_id", "span_id", "event_id", "rule_id")
+_told = attrgetter("correlation_id", "event_id", "causation_id")
+_delivery = attrgetter("correlation_id", "delivery_id", "event_id", "causation_id")
+_match = attrgetter("correlation_id", "event_id", "causation_id", "rule_id")
+_action = attrgetter("correlation_id", "span_id", "event_id", "causation_id", "rule_id")
 _cause = attrgetter("correlation_id", "causation_id")
 _outcome = attrgetter("status", "http_status")
-_NO_FLOW = (None, None)
 
 
 class Balance(Struct):
@@ -94,32 +97,37 @@ class Balance(Struct):
 class _Causes:
     """What a line may name as its cause: an event stored in its flow, or None in a flow that a request began.
 
-    A cause may be entered after what it has caused, for logs of several services are read block by block. Two
-    generations are known, of which the older is forgotten when a new one begins.
+    A cause may be entered after what it has caused, for logs of several services are read block by block. Keys are
+    known by their hashes alone, which keeps nothing else of a block alive. Two generations are known, of which the
+    older is forgotten when a new one begins.
     """
 
     def __init__(self) -> None:
-        self.missing: set[Key] = set()
-        self._young: set[Key] = set()
-        self._old: set[Key] = set()
+        self.missing: dict[int, str] = {}
+        self._young: set[int] = set()
+        self._old: set[int] = set()
         self._cause_of: dict[str, str] = {}
         self._old_cause_of: dict[str, str] = {}
         self._lines = 0
 
-    def known(self, keys: set[Key]) -> set[Key]:
-        return (keys & self._young) | (keys & self._old)
-
-    def learn(self, keys: set[Key]) -> None:
-        self._young |= keys
+    def learn(self, keys: Iterable[Key]) -> bool:
+        """Enter what may be named from now on. Was any of it known before?"""
+        hashes = set(map(hash, keys))
+        again = not (self._young.isdisjoint(hashes) and self._old.isdisjoint(hashes))
+        self._young |= hashes
         if self.missing:
-            self.missing -= keys
+            for found in self.missing.keys() & hashes:
+                del self.missing[found]
+        return again
 
-    def look_for(self, keys: set[Key]) -> None:
-        missing = keys - self._young
-        if missing:
-            missing -= self._old
-            missing.discard(_NO_FLOW)
-            self.missing |= missing
+    def knows(self, key: Key) -> bool:
+        return hash(key) in self._young or hash(key) in self._old
+
+    def look_for(self, lines: Sequence[Any]) -> None:
+        """Every line of these names a cause."""
+        missing = set(map(hash, map(_cause, lines))) - self._young
+        if missing and (missing := missing - self._old):
+            self.missing.update((hash(key), key[0]) for key in map(_cause, lines) if hash(key) in missing)
 
     def goes_round(self, event_id: str, cause: str) -> bool:
         """Enter one step from an event to its cause. Does it close a circle?"""
@@ -169,8 +177,8 @@ class Ledger:
         self._post_events(stored, kinds[EventPublished], kinds[EventReceived], kinds[EventSettled])
         self._post_actions(kinds[RuleEvaluated], kinds[ActionStarted], kinds[ActionCompleted])
         self._post_calls(kinds[CallSent], kinds[CallCompleted], received)
-        causes: set[Key] = set(map(_cause, lines))
-        self._causes.look_for(causes)
+        for kind in _NAMING_A_CAUSE:
+            self._causes.look_for(kinds[kind])
         for kind in _NEVER_PLAIN:
             if kinds[kind]:
                 self._doubt(kinds[kind])
@@ -179,9 +187,10 @@ class Ledger:
             if half:
                 self._doubt(half)
         for filed in kinds.values():
-            filed.clear()
+            if filed:
+                filed.clear()
         self._causes.age(len(lines))
-        return {key[0] for key in causes}
+        return set(map(_flow, lines))
 
     def balance(self) -> Balance:
         """What is open now. A request whose change is known, but not its end, is open."""
@@ -189,7 +198,7 @@ class Ledger:
             self._requests, self._stored, self._published, self._received, self._deliveries, self._matches,
             self._actions, self._sent, self._called,
         ]  # fmt: skip
-        lonely = {key[0] for keys in (self._changed, self._causes.missing) for key in keys}
+        lonely = {key[0] for key in self._changed}.union(self._causes.missing.values())
         return Balance(unpaired, self._doubted | lonely, self._begun)
 
     # --- edges -------------------------------------------------------------------------------------------------
@@ -211,27 +220,24 @@ class Ledger:
                 self._doubt_keys(self._changed & refused)
                 self._changed -= done
         roots = [(line.correlation_id, None) for line in received if line.parent_span_id is None]
-        begun = set(roots)
-        if len(begun) != len(roots):
-            self._doubt_keys(key for key, count in Counter(roots).items() if count > 1)
-        self._doubt_keys(self._causes.known(begun))
-        self._causes.learn(begun)
-        self._begun += len(begun)
+        if self._causes.learn(roots) or len(set(roots)) != len(roots):
+            self._doubt_keys(roots)
+        self._begun += len(roots)
 
     def _post_changes(self, changes: list[Any], stored: list[Any]) -> None:
         """Changed ↔ stored, of one cause; but for users, of whom no event tells. No causes go round in a circle."""
         emitting = [line for line in changes if line.entity_type != "user"]
         self._stored ^= self._keys(emitting, _change)
         self._stored ^= self._keys(stored, _change)
-        self._causes.learn(set(map(_event, stored)))
+        self._causes.learn(map(_event, stored))
         for line in stored:
             if line.causation_id is not None and self._causes.goes_round(line.event_id, line.causation_id):
                 self._doubted.add(line.correlation_id)
 
     def _post_events(self, stored: list[Any], published: list[Any], received: list[Any], settled: list[Any]) -> None:
         """Stored ↔ published and confirmed at the first attempt ↔ received ↔ settled for good."""
-        confirmed, arrived = self._keys(published, _event), self._keys(received, _event)
-        self._published ^= self._keys(stored, _event)
+        confirmed, arrived = self._keys(published, _told), self._keys(received, _told)
+        self._published ^= self._keys(stored, _told)
         self._published ^= confirmed
         self._received ^= confirmed
         self._received ^= arrived
