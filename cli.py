@@ -11,7 +11,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from harness.checks.coverage import coverage_of
 from harness.checks.run_verdict import rejudge, summarise
+from harness.contract.diff import diff as compare
+from harness.contract.exported import Contract, NoContract, read_contract, todays
+from harness.contract.markdown import artifacts
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import down as end_stacks
 from harness.environment.native import up as boot_and_keep
@@ -23,6 +27,8 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_targe
 from harness.trace.findings import judge_flow
 from harness.trace.flow import Surroundings, flows_of
 from harness.trace.render import tree
+from reports.contract_text import diff_table, diff_verdict
+from reports.coverage_text import coverage_tables
 from reports.terminal import fuzz_text, run_text, stack_text
 from scenarios.bench.run import bench as run_bench
 from scenarios.bench.run import table as bench_table
@@ -209,6 +215,75 @@ def servers(install: bool) -> None:
     found = provide(on_step=_progress) if install else find_servers()
     for name in ("postgres", "rabbitmq", "toxiproxy"):
         click.echo(f"{name:<11} {getattr(found, name)}")
+
+
+@gauntlet.command()
+@RUN
+@click.option("--json", "as_json", is_flag=True, help="Every count as JSON.")
+def coverage(run: Path | None, as_json: bool) -> None:
+    """Say how much of the contract a run exercised.
+
+    Kinds, statuses, fields that may be null, causal edges, faults by edge. What was never seen is reported, not failed.
+    Default: the newest run in runs/.
+    """
+    seen = coverage_of(RunDirectory(run or _newest_run()))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
+        return
+    console = Console(highlight=False, markup=False)
+    for part in coverage_tables(seen):
+        console.print(part)
+
+
+@gauntlet.group()
+def contract() -> None:
+    """The contract as files: export it, compare versions."""
+
+
+SCHEMA = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@contract.command()
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=PROJECT_ROOT / "docs" / "contract",
+    help="Folder for the files (default: docs/contract).",
+)  # fmt: skip
+def export(out: Path) -> None:
+    """Write JSON Schema and Markdown.
+
+    Both are made from the structs in harness/contract, the same bytes each time.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in artifacts().items():
+        (out / name).write_bytes(content)
+        click.echo(f"written: {out / name}")
+
+
+@contract.command()
+@click.argument("old", type=SCHEMA)
+@click.argument("new", type=SCHEMA, required=False)
+def diff(old: Path, new: Path | None) -> None:
+    """Compare two exported schemas.
+
+    Says of each change whether it is additive or breaking. Exit code 1 if the step of the version does not allow them:
+    what breaks needs a new major version, what adds a new minor one. Default for NEW: the contract as it is today.
+    """
+    before = _contract_in(old)
+    try:
+        compared = compare(before, _contract_in(new) if new else todays(before.name))
+    except NoContract as problem:
+        raise click.UsageError(f"{old}: {problem}") from None
+    if compared.changes:
+        Console(highlight=False, markup=False).print(diff_table(compared))
+    click.echo(diff_verdict(compared))
+    sys.exit(PASS if compared.compatible else FAIL)
+
+
+def _contract_in(file: Path) -> Contract:
+    try:
+        return read_contract(file.read_bytes())
+    except NoContract as problem:
+        raise click.UsageError(f"{file} is no exported contract: {problem}") from None
 
 
 def _progress(step: str) -> None:
