@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct, inspect
 
 from harness.checks.run_verdict import RunRecord
-from harness.contract.export import log_schema
+from harness.contract.export import log_schema, values_of
 from harness.contract.log_lines import (
     KINDS,
     ContractViolation,
@@ -25,7 +25,6 @@ from harness.contract.log_lines import (
     decode_line,
     kind_of,
 )
-from harness.contract.markdown import values_of
 from harness.evidence.records import Fault
 from harness.evidence.run_directory import RunDirectory, read_json, read_records
 from harness.target import load_target

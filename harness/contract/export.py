@@ -91,6 +91,14 @@ def file_name(schema: Node) -> str:
     return "{}-{}.schema.json".format(*name_of(schema))
 
 
+def values_of(node: Node) -> list[str]:
+    """The closed list of a field, null left out; empty if it is none."""
+    parts: list[Any] = node.get("anyOf", [node])
+    return [
+        str(value) for part in parts for value in (*part.get("enum", ()), *([part["const"]] if "const" in part else []))
+    ]
+
+
 def encoded(schema: Node) -> bytes:
     """The schema as it stands in a file."""
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
@@ -146,7 +154,7 @@ def _entity_rule(fields: Mapping[str, Node]) -> Iterable[Node]:
 def _http_rule(fields: Mapping[str, Node]) -> Iterable[Node]:
     """The status that belongs to an HTTP status, of those that the kind knows."""
     if "http_status" in fields:
-        known = set(fields["status"]["enum"])
+        known = set(values_of(fields["status"]))
         yield {
             "anyOf": [
                 {"properties": {"http_status": http_status, "status": {"enum": [*statuses]}}}

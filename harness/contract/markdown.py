@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from harness.contract.events import Event
-from harness.contract.export import DIFFERENCES, Node, encoded, envelope, event_schema, file_name, log_schema, name_of
+from harness.contract.export import (
+    DIFFERENCES,
+    Node,
+    encoded,
+    envelope,
+    event_schema,
+    file_name,
+    log_schema,
+    name_of,
+    values_of,
+)
 from harness.contract.log_lines import KINDS, Envelope
 
 _ENVELOPE = ("event", *(name for name in Envelope.__struct_fields__ if name != "event"))
@@ -122,14 +131,6 @@ def _limits(node: Node, defs: Mapping[str, Node]) -> Iterator[str]:
         yield f"below {node['exclusiveMaximum']}"
     if isinstance(values := node.get("additionalProperties"), dict) and values:
         yield f"each value: {type_text(values, defs)}"
-
-
-def values_of(node: Node) -> list[str]:
-    """The closed list of a field, null left out; empty if it is none."""
-    parts: list[Any] = node.get("anyOf", [node])
-    return [
-        str(value) for part in parts for value in (*part.get("enum", ()), *([part["const"]] if "const" in part else []))
-    ]
 
 
 def _tag(kind: type[Envelope]) -> str:
