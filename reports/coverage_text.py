@@ -98,4 +98,4 @@ def _number(count: int) -> Text:
 
 
 def _counted_text(name: str, count: int) -> Text:
-    return Text(f"{name} {count}") if count else Text(f"{name} never", style=_NEVER)
+    return Text(f"{name}={count}") if count else Text(f"{name}=never", style=_NEVER)

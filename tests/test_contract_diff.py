@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cli
 from harness.contract.diff import ContractDiff, diff
 from harness.contract.export import Node, event_schema, log_schema
 from harness.contract.exported import NoContract, read_contract, todays
 from tests.builders import steady
+from tests.conftest import Gauntlet
 
 Edit = Callable[[Node], Any]
 KIND = "event.published"
@@ -251,22 +251,9 @@ def test_a_change_and_its_reverse_are_both_told_and_one_of_them_breaks(one: str,
 # --- the command ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def gauntlet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """The command as its users call it: exit code, and what it wrote."""
-
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["gauntlet", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "100")
-        try:
-            cli.main()
-            code: Any = 0
-        except SystemExit as ended:
-            code = ended.code
-        told = capsys.readouterr()
-        return code, told.out + told.err
-
-    return call
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 def written(path: Path, schema: Node) -> Path:
@@ -274,7 +261,7 @@ def written(path: Path, schema: Node) -> Path:
     return path
 
 
-def test_an_exported_contract_compares_equal_to_today(gauntlet: Any, tmp_path: Path) -> None:
+def test_an_exported_contract_compares_equal_to_today(gauntlet: Gauntlet, tmp_path: Path) -> None:
     assert gauntlet("contract", "export", "--out", tmp_path / "new" / "folder")[0] == 0
     exported = sorted((tmp_path / "new" / "folder").iterdir())
     assert [file.suffix for file in exported] == [".json", ".md", ".json"]
@@ -296,7 +283,7 @@ def test_an_exported_contract_compares_equal_to_today(gauntlet: Any, tmp_path: P
     ],
 )
 def test_the_exit_code_says_whether_it_may_be_released(
-    gauntlet: Any, tmp_path: Path, edit: Edit, new: str, code: int, says: str
+    gauntlet: Gauntlet, tmp_path: Path, edit: Edit, new: str, code: int, says: str
 ) -> None:
     old_file, new_file = written(tmp_path / "old", log_schema()), written(tmp_path / "new", versioned(new, edit))
     ended, told = gauntlet("contract", "diff", old_file, new_file)
@@ -304,7 +291,7 @@ def test_the_exit_code_says_whether_it_may_be_released(
     assert says in told
 
 
-def test_the_table_names_kind_field_and_change(gauntlet: Any, tmp_path: Path) -> None:
+def test_the_table_names_kind_field_and_change(gauntlet: Gauntlet, tmp_path: Path) -> None:
     old = written(tmp_path / "old", versioned("0.9", add_field(required=True)))
     code, told = gauntlet("contract", "diff", old)
     assert code == 0
@@ -313,12 +300,12 @@ def test_the_table_names_kind_field_and_change(gauntlet: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", json.dumps(event_schema()).encode()], ids=["empty", "{}", "events"])
-def test_what_cannot_be_compared_is_wrong_usage(gauntlet: Any, tmp_path: Path, content: bytes) -> None:
+def test_what_cannot_be_compared_is_wrong_usage(gauntlet: Gauntlet, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "old").write_bytes(content)
     code, told = gauntlet("contract", "diff", tmp_path / "old", written(tmp_path / "new", log_schema()))
     assert code == 3
     assert str(tmp_path / "old") in told
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(gauntlet: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_wrong_usage(gauntlet: Gauntlet, tmp_path: Path) -> None:
     assert gauntlet("contract", "diff", tmp_path / "nowhere")[0] == 3
