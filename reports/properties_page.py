@@ -87,8 +87,8 @@ def properties_page(tested: Tested, verdicts: Sequence[ScenarioVerdict]) -> str:
 
 def _page(tested: Tested, verdicts: Sequence[ScenarioVerdict]) -> Iterator[str]:
     yield "# Properties, and who has seen them red and green\n"
-    yield "Made by `make docs` from the records of a whole `make test` and a whole `make gate`: do not edit. *Red*: tests"
-    yield "that passed and in which the property failed. *Green*: scenarios on real stacks in which it passed.\n"
+    yield "Made by `make docs` from the records of a whole `make test` and a whole `make gate`: do not edit. *Red*:"
+    yield "tests that passed and in which the property failed. *Green*: scenarios on real stacks in which it passed.\n"
     yield "| property | promise | red in tests | unknown in tests | green in scenarios |\n|---|---|--:|--:|--:|"
     passed = {prop.name: _passed(verdicts, prop.name) for prop in ALL}
     for prop in ALL:

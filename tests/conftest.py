@@ -17,10 +17,8 @@ import cli
 from harness.checks import ALL
 from harness.checks.verdict import Property, Result, Status
 from harness.evidence.evidence import Evidence
-from harness.target import PROJECT_ROOT
 from reports.properties_page import Tested, too_rarely_red, write_tested
 
-TESTED = PROJECT_ROOT / "runs" / "tested.json"
 _ANSWERS = "properties"
 _answered: set[tuple[str, Status]] = set()
 _tested: Tested = {}
@@ -69,6 +67,11 @@ def _listen_to(prop: Property) -> None:
     module.check = heard  # type: ignore[attr-defined]
 
 
+def answered_so_far() -> set[tuple[str, Status]]:
+    """What properties have answered in the test that runs."""
+    return _answered
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """``user_properties`` come to the controller with the report, whichever process the test ran in."""
@@ -86,22 +89,25 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """After a whole session, and only then: every property has been red often enough."""
+    """After a whole session, and only then: every property has been red often enough.
+
+    Failed tests are no reason to keep no record: one of them may say that the page which is made of it is out of date.
+    """
     config = session.config
-    if hasattr(config, "workerinput") or session.exitstatus != pytest.ExitCode.OK or not _whole(config):
+    ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if hasattr(config, "workerinput") or not ended or not _whole(config):
         return
-    write_tested(TESTED, _tested)
+    write_tested(config.rootpath / "runs" / "tested.json", _tested)
     config.stash[_TOO_FEW] = too_rarely_red(_tested)
     if config.stash[_TOO_FEW]:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _whole(config: pytest.Config) -> bool:
-    """All tests were asked for, none was left out by name, mark or file."""
-    options = config.option
-    left_out = (options.keyword, options.markexpr, options.deselect, options.ignore, options.ignore_glob)
+    """All tests were asked for, none was left out by name, mark or file, and a failure does not end them."""
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS or config.args == ["tests"]
-    return everything and not any(left_out) and not options.collectonly and not options.lf
+    less = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "collectonly", "maxfail", "lf", "stepwise")
+    return everything and not any(config.getoption(option, default=None) for option in less)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
