@@ -101,6 +101,14 @@ def test_both_schemas_are_json_schema(schema: Fields) -> None:
     assert schema["$id"].startswith("urn:")
 
 
+def test_the_version_is_the_one_that_every_line_names() -> None:
+    schema = log_schema()
+    named = {
+        kind["properties"]["schema"]["const"] for kind in schema["$defs"].values() if "event" in kind["properties"]
+    }
+    assert named == {schema["title"]}
+
+
 def test_every_line_of_every_story_fits_the_schema() -> None:
     for line in lines():
         assert by_decoder(msgspec.json.encode(line))
