@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench setup servers lock clean
+.PHONY: help gate test fuzz bench docs setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -21,6 +21,9 @@ fuzz: setup  ## Schemathesis against a running stack, with all its checks on (AR
 
 bench: setup  ## how fast the reference CRM is, as ratios to what its servers do without it (three minutes)
 	@$(BIN)/gauntlet bench $(ARGS)
+
+docs: setup  ## the pages that are made: docs/properties.md from the last whole test and gate, docs/contract/
+	@$(BIN)/gauntlet docs $(ARGS)
 
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 

@@ -11,18 +11,25 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harness.checks.run_verdict import rejudge, summarise
+from harness.checks.coverage import coverage_of
+from harness.checks.run_verdict import RunRecord, rejudge, summarise
+from harness.contract.diff import diff as compare
+from harness.contract.exported import Contract, NoContract, read_contract, todays
+from harness.contract.markdown import artifacts
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import down as end_stacks
 from harness.environment.native import up as boot_and_keep
 from harness.environment.provide import provide
 from harness.environment.servers import find_servers
 from harness.evidence.evidence import read_logs
-from harness.evidence.run_directory import EvidenceError, RunDirectory, new_run_path
+from harness.evidence.run_directory import EvidenceError, RunDirectory, new_run_path, read_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_target
 from harness.trace.findings import judge_flow
 from harness.trace.flow import Surroundings, flows_of
 from harness.trace.render import tree
+from reports.contract_text import diff_table, diff_verdict
+from reports.coverage_text import coverage_tables
+from reports.properties_page import properties_page, read_tested, read_verdicts
 from reports.terminal import fuzz_text, run_text, stack_text
 from scenarios.bench.run import bench as run_bench
 from scenarios.bench.run import table as bench_table
@@ -211,14 +218,111 @@ def servers(install: bool) -> None:
         click.echo(f"{name:<11} {getattr(found, name)}")
 
 
+@gauntlet.command()
+@RUN
+@click.option("--json", "as_json", is_flag=True, help="Every count as JSON.")
+def coverage(run: Path | None, as_json: bool) -> None:
+    """Say how much of the contract a run exercised.
+
+    Kinds, statuses, fields that may be null, causal edges, faults by edge. What was never seen is reported, not failed.
+    Default: the newest run in runs/.
+    """
+    seen = coverage_of(RunDirectory(run or _newest_run()))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
+        return
+    console = Console(highlight=False, markup=False)
+    for part in coverage_tables(seen):
+        console.print(part)
+
+
+@gauntlet.group()
+def contract() -> None:
+    """The contract as files: export it, compare versions."""
+
+
+SCHEMA = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@contract.command()
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=PROJECT_ROOT / "docs" / "contract",
+    help="Folder for the files (default: docs/contract).",
+)  # fmt: skip
+def export(out: Path) -> None:
+    """Write JSON Schema and Markdown.
+
+    Both are made from the structs in harness/contract, the same bytes each time.
+    """
+    _write_contract(out)
+
+
+@contract.command()
+@click.argument("old", type=SCHEMA)
+@click.argument("new", type=SCHEMA, required=False)
+def diff(old: Path, new: Path | None) -> None:
+    """Compare two exported schemas.
+
+    Says of each change whether it is additive or breaking. Exit code 1 if the step of the version does not allow them:
+    what breaks needs a new major version, what adds a new minor one. Default for NEW: the contract as it is today.
+    """
+    before = _contract_in(old)
+    try:
+        compared = compare(before, _contract_in(new) if new else todays(before.name))
+    except NoContract as problem:
+        raise click.UsageError(f"{old}: {problem}") from None
+    if compared.changes:
+        Console(highlight=False, markup=False).print(diff_table(compared))
+    click.echo(diff_verdict(compared))
+    sys.exit(PASS if compared.compatible else FAIL)
+
+
+@gauntlet.command()
+@RUN
+@click.option(
+    "--tested", type=click.Path(path_type=Path), default=PROJECT_ROOT / "runs" / "tested.json",
+    help="What a whole make test has left (default: runs/tested.json).",
+)  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=PROJECT_ROOT / "docs", help="Folder.")
+def docs(run: Path | None, tested: Path, out: Path) -> None:
+    """Write the generated pages anew.
+
+    docs/properties.md, from what properties answered in the tests and in the newest whole run (or in RUN), and the
+    contract's files in docs/contract.
+    """
+    page = properties_page(read_tested(tested), read_verdicts(RunDirectory(run or _newest_run(whole=True))))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "properties.md").write_text(page, encoding="utf-8")
+    click.echo(f"written: {out / 'properties.md'}")
+    _write_contract(out / "contract")
+
+
+def _write_contract(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in artifacts().items():
+        (folder / name).write_bytes(content)
+        click.echo(f"written: {folder / name}")
+
+
+def _contract_in(file: Path) -> Contract:
+    try:
+        return read_contract(file.read_bytes())
+    except NoContract as problem:
+        raise click.UsageError(f"{file} is no exported contract: {problem}") from None
+
+
 def _progress(step: str) -> None:
     click.echo(f"… {step}", err=True)
 
 
-def _newest_run() -> Path:
+def _newest_run(*, whole: bool = False) -> Path:
+    """The run begun last; with ``whole``, the last full gate."""
     runs = sorted((Path.cwd() / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if whole:
+        runs = [path for path in runs if read_json(path, RunRecord).whole]
     if not runs:
-        raise click.UsageError(f"no run in {Path.cwd() / 'runs'}: name one, or make one with gauntlet gate")
+        what, how = ("whole run", "make gate") if whole else ("run", "gauntlet gate")
+        raise click.UsageError(f"no {what} in {Path.cwd() / 'runs'}: name one, or make one with {how}")
     return runs[-1].parent
 
 

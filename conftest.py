@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.checks.coverage import coverage_of
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
@@ -19,6 +20,7 @@ from harness.evidence.clock import wall_now
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
+from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
 from scenarios.stacks import Stacks
 from scenarios.world import World
@@ -178,6 +180,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if _VERDICT in config.stash:
         terminalreporter.section("gauntlet")
         terminalreporter.write_line(run_text(config.stash[_VERDICT], run_of(config).root))
+        terminalreporter.write_line(coverage_line(coverage_of(run_of(config))))
 
 
 def _failures_without_verdict(terminalreporter: pytest.TerminalReporter, run: RunDirectory) -> list[str]:

@@ -63,6 +63,7 @@ def green_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = folder / "run"
     done = _gauntlet("gate", "-n", "1", "-q", "-k", "gets_one_deal_by", "--run-dir", str(run), cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "contract coverage: " in done.stdout
     assert done.stdout.rstrip().splitlines()[-1].startswith("1 passed")
     return run
 
