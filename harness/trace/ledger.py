@@ -51,10 +51,12 @@ _PLAIN = (
     HttpRequestReceived, HttpRequestCompleted, ChangeCommitted, EventStored, EventPublished, EventReceived,
     RuleEvaluated, ActionStarted, ActionCompleted, CallSent, CallCompleted, EventSettled,
 )  # fmt: skip
-_NAMING_A_CAUSE = (HttpRequestReceived, RuleEvaluated, CallSent)
+_NAMING_A_CAUSE: tuple[type[Envelope], ...] = (HttpRequestReceived, RuleEvaluated, CallSent)
 """Every other plain line stands or falls with one of these, whose cause is a part of the key that joins them."""
-_NEVER_PLAIN = tuple(kind for kind in KINDS if issubclass(kind, InBand) and kind not in _PLAIN)
-_MAYBE_WITHOUT_ENTITY = (
+_NEVER_PLAIN: tuple[type[Envelope], ...] = tuple(
+    kind for kind in KINDS if issubclass(kind, InBand) and kind not in _PLAIN
+)
+_MAYBE_WITHOUT_ENTITY: tuple[type[Envelope], ...] = (
     HttpRequestReceived, HttpRequestCompleted, EventReceived, CallSent, CallCompleted, EventSettled,
 )  # fmt: skip
 
@@ -177,13 +179,13 @@ class Ledger:
         self._post_events(stored, kinds[EventPublished], kinds[EventReceived], kinds[EventSettled])
         self._post_actions(kinds[RuleEvaluated], kinds[ActionStarted], kinds[ActionCompleted])
         self._post_calls(kinds[CallSent], kinds[CallCompleted], received)
-        for kind in _NAMING_A_CAUSE:
-            self._causes.look_for(kinds[kind])
-        for kind in _NEVER_PLAIN:
-            if kinds[kind]:
-                self._doubt(kinds[kind])
-        for kind in _MAYBE_WITHOUT_ENTITY:
-            half = [line for line in kinds[kind] if (line.entity_type is None) is not (line.entity_id is None)]
+        for filed in map(kinds.__getitem__, _NAMING_A_CAUSE):
+            self._causes.look_for(filed)
+        for filed in map(kinds.__getitem__, _NEVER_PLAIN):
+            if filed:
+                self._doubt(filed)
+        for filed in map(kinds.__getitem__, _MAYBE_WITHOUT_ENTITY):
+            half = [line for line in filed if (line.entity_type is None) is not (line.entity_id is None)]
             if half:
                 self._doubt(half)
         for filed in kinds.values():
