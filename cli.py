@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+import time
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -11,18 +13,18 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from harness.checks import ALL
+from harness.checks.one_flow import find_flow
 from harness.checks.run_verdict import rejudge, summarise
+from harness.checks.verdict import Property
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import down as end_stacks
 from harness.environment.native import up as boot_and_keep
 from harness.environment.provide import provide
 from harness.environment.servers import find_servers
-from harness.evidence.evidence import read_logs
 from harness.evidence.run_directory import EvidenceError, RunDirectory, new_run_path
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_target
-from harness.trace.findings import judge_flow
-from harness.trace.flow import Surroundings, flows_of
-from harness.trace.render import tree
+from reports.one_flow import flow_text
 from reports.terminal import fuzz_text, run_text, stack_text
 from scenarios.bench.run import bench as run_bench
 from scenarios.bench.run import table as bench_table
@@ -101,18 +103,40 @@ def _exit_code(pytest_code: int, run: RunDirectory) -> int:
 @gauntlet.command()
 @RUN
 @click.option("--json", "as_json", is_flag=True, help="The whole verdict as JSON.")
-def check(run: Path | None, as_json: bool) -> None:
+@click.option("--property", "name", help="Ask this property alone; verdicts are not written then.")
+def check(run: Path | None, as_json: bool, name: str | None) -> None:
     """Judge an old run again, without any system.
 
     Uses today's checks on the evidence in the run directory. Default: the newest run in runs/.
     """
     directory = RunDirectory(run or _newest_run())
-    verdict = rejudge(directory)
+    verdict = rejudge(directory, only=_property(name) if name else None, on_scenario=_Patience())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(verdict), indent=2))
     else:
         click.echo(run_text(verdict, directory.root))
     sys.exit(_BY_VERDICT[verdict.verdict])
+
+
+def _property(name: str) -> Property:
+    known = {prop.name: prop for prop in ALL}
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise click.UsageError(f"no property {name!r}; {hint}")
+    return known[name]
+
+
+class _Patience:
+    """Tells how far long work has come: after two seconds, and then once a second."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic() + 1
+
+    def __call__(self, done: int, of: int) -> None:
+        if time.monotonic() - self._told >= 1:
+            self._told = time.monotonic()
+            _progress(f"{done} of {of} scenarios judged")
 
 
 @gauntlet.command()
@@ -134,20 +158,13 @@ def bench(run_dir: Path | None) -> None:
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
 def show(run: Path, correlation_id: str) -> None:
-    """Print one flow of a run as a tree."""
-    directory = RunDirectory(run)
-    for stack in sorted(path.name for path in (run / "logs").iterdir()):
-        logs = read_logs(directory, stack)
-        flow = flows_of(line for log in logs for line in log.lines).get(correlation_id)
-        if flow is not None:
-            killed = frozenset(log.instance for log in logs if log.killed)
-            lost = [hole for log in logs for hole in log.lost]
-            judged = judge_flow(flow, Surroundings(killed_instances=killed), lost)
-            click.echo(f"flow {correlation_id} on stack {stack}: {judged.state}")
-            for text in tree(flow, judged.broken):
-                click.echo(text)
-            return
-    raise click.UsageError(f"no line of {run} belongs to correlation {correlation_id}")
+    """Print one flow of a run as a tree, and what the other witnesses say of it.
+
+    The beginning of a correlation id will do, if no other flow begins so.
+    """
+    flow = find_flow(RunDirectory(run), correlation_id)
+    for text in flow_text(flow):
+        click.echo(text)
 
 
 @gauntlet.command()

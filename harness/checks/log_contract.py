@@ -24,4 +24,6 @@ def check(evidence: Evidence) -> Result:
     return answer(NAME, seen=len(evidence.lines), floor=1, findings=findings, doubts=doubts)
 
 
-PROPERTY = Property(NAME, "every line valid, no sequence gap, no line twice or out of order", ("lines",), check)
+PROPERTY = Property(
+    NAME, "every line valid, no sequence gap, no line twice or out of order", ("lines",), check, severity="minor"
+)
