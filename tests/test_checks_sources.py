@@ -247,6 +247,20 @@ def test_a_processed_row_of_an_event_that_was_never_received_is_a_contradiction(
     assert finding.edge == "automation→database"
 
 
+@pytest.mark.parametrize("changes", [{"correlation_id": uid("another")}, {"entity_id": uid("another")}])
+@pytest.mark.parametrize("kind", ["event.published", "event.received", "rule.evaluated", "event.settled"])
+def test_a_line_about_an_event_that_names_another_flow_or_entity_is_a_contradiction(
+    kind: str, changes: dict[str, str]
+) -> None:
+    story = whole_log()
+    line = next(line for line in story.lines if kind_of(line) == kind and line.event_id == uid("moved"))
+    for name, value in changes.items():
+        setattr(line, name, value)
+    finding = the_finding(check(happy_evidence(story.lines)))
+    assert f"{kind} of {line.service} names" in finding.says
+    assert uid("another") in finding.says
+
+
 # --- clients, log and database on changes -----------------------------------------------------------------------
 
 

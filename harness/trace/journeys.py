@@ -10,13 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from harness.contract.log_lines import (
+    ActionCompleted,
+    ActionStarted,
     DeadLetterDiscarded,
     DeadLetterReplayed,
     EventDeadLettered,
+    EventDeduplicated,
     EventPublished,
     EventReceived,
     EventSettled,
     EventStored,
+    InBand,
+    RuleEvaluated,
+    kind_of,
 )
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import OutboxRow, TapMessage
@@ -44,6 +50,8 @@ class Journey:
     """Of the consumer's lines about it, what the last one says became of it."""
     places: set[str] = field(default_factory=set)
     """Where it is in the end: processed, discarded, or the queues that hold it."""
+    misnamed: InBand | None = None
+    """The first line about it that names another flow or entity than its outbox row."""
     type: str = "event"
     service: str = ""
     entity: str | None = None
@@ -88,29 +96,43 @@ class _Journeys:
         return journey
 
 
+_ABOUT = (
+    EventStored, EventPublished, EventReceived, EventDeduplicated, RuleEvaluated, ActionStarted, ActionCompleted,
+    EventSettled, EventDeadLettered, DeadLetterReplayed, DeadLetterDiscarded,
+)  # fmt: skip
 _SAID = {EventReceived: "received", EventDeadLettered: "dead_lettered", DeadLetterReplayed: "replayed"}
 
 
 def _listen_to_log(evidence: Evidence, made: _Journeys) -> None:
     for line in evidence.lines:
+        if not isinstance(line, _ABOUT) or (journey := made.of(line.event_id)) is None:
+            continue
+        if journey.row and journey.misnamed is None and _names_another(line, journey.row):
+            journey.misnamed = line
         if isinstance(line, EventStored | EventPublished):
-            if journey := made.of(line.event_id):
-                journey.type, journey.service = line.event_type, line.service
-                journey.entity, journey.correlation_id = f"{line.entity_type} {line.entity_id}", line.correlation_id
-                if isinstance(line, EventStored):
-                    journey.stored = line
-                else:
-                    journey.published = line
-                    journey.confirmed = journey.confirmed or line.status == "confirmed"
+            _published_so_far(line, journey)
         elif isinstance(line, EventReceived | EventDeadLettered | DeadLetterReplayed):
-            if journey := made.of(line.event_id):
-                journey.last_said = _SAID[type(line)]
-                journey.received += isinstance(line, EventReceived)
+            journey.last_said = _SAID[type(line)]
+            journey.received += isinstance(line, EventReceived)
         elif isinstance(line, EventSettled):
-            if journey := made.of(line.event_id):
-                journey.last_said = line.status
-        elif isinstance(line, DeadLetterDiscarded) and (journey := made.of(line.event_id)):
+            journey.last_said = line.status
+        elif isinstance(line, DeadLetterDiscarded):
             journey.places.add("discarded")
+
+
+def _names_another(line: InBand, row: OutboxRow) -> bool:
+    return line.correlation_id != row.correlation_id or line.entity_id not in (None, row.entity_id)
+
+
+def _published_so_far(line: EventStored | EventPublished, journey: Journey) -> None:
+    if journey.row is None:
+        journey.type, journey.service = line.event_type, line.service
+        journey.entity, journey.correlation_id = f"{line.entity_type} {line.entity_id}", line.correlation_id
+    if isinstance(line, EventStored):
+        journey.stored = line
+    else:
+        journey.published = line
+        journey.confirmed = journey.confirmed or line.status == "confirmed"
 
 
 def _listen_to_broker(evidence: Evidence, message: TapMessage, journey: Journey) -> None:
@@ -205,6 +227,11 @@ def contradictions(journey: Journey, trust: Reliability) -> Iterator[Disagreemen
     if journey.row and journey.stored is None and not trust.may_not_know(service, journey.correlation_id):
         says = f"the outbox has its row; {service} logged no event.stored"
         yield _about(journey, says, service, to_database, in_doubt=trust.doubted(service))
+    if journey.misnamed:
+        line = journey.misnamed
+        says = f"{kind_of(line)} of {line.service} names {line.entity_type} {line.entity_id} in flow"
+        says = f"{says} {line.correlation_id}, unlike its outbox row"
+        yield _about(journey, says, line.service, f"{line.service}→database")
     yield from _consumer_contradicted(journey, trust)
 
 
