@@ -261,6 +261,31 @@ def test_a_line_about_an_event_that_names_another_flow_or_entity_is_a_contradict
     assert uid("another") in finding.says
 
 
+def test_an_event_that_only_a_log_line_knows_is_a_contradiction() -> None:
+    story = whole_log()
+    story.flow = "moved"
+    published(story, "poison", status="unknown")
+    finding = the_finding(check(happy_evidence(story.lines)))
+    assert "event.published of crm tells of it; no outbox holds it, and the broker never saw it" in finding.says
+    assert (finding.edge, finding.correlation_id) == ("crm→broker", uid("moved"))
+
+
+def test_the_trace_shows_hop_by_hop_who_saw_the_event_pass() -> None:
+    lines = without("event.settled", event="deal")
+    stored_at = next(line.ts for line in lines if kind_of(line) == "event.stored" and line.event_id == OF_DEAL)
+    trace = the_finding(check(happy_but(lines=lines))).trace
+    assert [" ".join(text.split()) for text in trace[:-1]] == [
+        f"log event.stored at {stored_at[11:26]}",
+        "database outbox row, sent",
+        "log event.published, confirmed",
+        "broker published 1 times, routed to automation.events",
+        "broker delivered 1 times",
+        "log event.received 1 times, last received",
+        "end neither processed, nor discarded, nor in any queue",
+    ]
+    assert trace[-1].strip().startswith("automation  ✗ automation logged that it was received")
+
+
 # --- clients, log and database on changes -----------------------------------------------------------------------
 
 

@@ -50,6 +50,8 @@ class Journey:
     """Of the consumer's lines about it, what the last one says became of it."""
     places: set[str] = field(default_factory=set)
     """Where it is in the end: processed, discarded, or the queues that hold it."""
+    first: InBand | None = None
+    """The first line about it."""
     misnamed: InBand | None = None
     """The first line about it that names another flow or entity than its outbox row."""
     type: str = "event"
@@ -107,6 +109,8 @@ def _listen_to_log(evidence: Evidence, made: _Journeys) -> None:
     for line in evidence.lines:
         if not isinstance(line, _ABOUT) or (journey := made.of(line.event_id)) is None:
             continue
+        if journey.first is None:
+            journey.first, journey.correlation_id = line, journey.correlation_id or line.correlation_id
         if journey.row and journey.misnamed is None and _names_another(line, journey.row):
             journey.misnamed = line
         if isinstance(line, EventStored | EventPublished):
@@ -232,6 +236,10 @@ def contradictions(journey: Journey, trust: Reliability) -> Iterator[Disagreemen
         says = f"{kind_of(line)} of {line.service} names {line.entity_type} {line.entity_id} in flow"
         says = f"{says} {line.correlation_id}, unlike its outbox row"
         yield _about(journey, says, line.service, f"{line.service}→database")
+    if journey.first and not (journey.row or journey.stored or journey.seen):
+        line = journey.first
+        says = f"{kind_of(line)} of {line.service} tells of it; no outbox holds it, and the broker never saw it"
+        yield _about(journey, says, line.service, f"{line.service}→broker")
     yield from _consumer_contradicted(journey, trust)
 
 
