@@ -214,6 +214,12 @@ def test_a_row_marked_sent_that_the_broker_never_saw_is_a_contradiction() -> Non
     assert "marked sent; the broker never saw it" in the_finding(check(story)).says
 
 
+def test_a_copy_on_the_ladder_is_no_publish_of_its_service() -> None:
+    copy = tapped("deal", exchange="", routing_key="automation.retry.1", queues=("automation.retry.1",))
+    story = happy_evidence(tap=(*passed(*BOTH), copy, delivered("deal")))
+    assert "the broker never saw it" in the_finding(check(story)).says
+
+
 def test_a_publish_that_only_the_broker_knows_of_is_a_contradiction() -> None:
     finding = the_finding(check(happy_evidence(without("event.published", event="deal"))))
     assert "the broker saw it; crm logged no event.published" in finding.says
