@@ -44,7 +44,7 @@ def _answers_disagree(evidence: Evidence) -> Iterator[Disagreement]:
     """What a client was told is what its service says to have answered, where a flow has one request from outside."""
     answered: dict[str, list[HttpRequestCompleted]] = defaultdict(list)
     for line in evidence.lines:
-        if isinstance(line, HttpRequestCompleted) and line.parent_span_id is None:
+        if type(line) is HttpRequestCompleted and line.parent_span_id is None:
             answered[line.correlation_id].append(line)
     asked = Counter(operation.correlation_id for operation in evidence.operations)
     for operation in evidence.operations:
@@ -60,7 +60,7 @@ def _logged(evidence: Evidence) -> dict[Version, str]:
     return {
         (line.service, line.entity_type, line.entity_id, line.entity_version): line.correlation_id
         for line in evidence.lines
-        if isinstance(line, ChangeCommitted) and line.entity_type != "user"  # users are no part of the evidence
+        if type(line) is ChangeCommitted and line.entity_type != "user"  # users are no part of the evidence
     }
 
 

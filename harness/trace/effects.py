@@ -70,7 +70,7 @@ def _claims(evidence: Evidence, rules: dict[str, RuleRow]) -> Iterator[_Claim]:
     """One for each rule and entity: the log's, or else the database's."""
     made: set[tuple[str, str]] = set()
     for line in evidence.lines:
-        if isinstance(line, ActionCompleted) and line.status != "failed" and (line.rule_id, line.entity_id) not in made:
+        if type(line) is ActionCompleted and line.status != "failed" and (line.rule_id, line.entity_id) not in made:
             made.add((line.rule_id, line.entity_id))
             whom = (str(line.entity_type), line.entity_id)
             yield _Claim("automation logged", line.action, line.rule_id, whom, line.correlation_id)

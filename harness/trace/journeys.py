@@ -14,6 +14,7 @@ from harness.contract.log_lines import (
     ActionStarted,
     DeadLetterDiscarded,
     DeadLetterReplayed,
+    Envelope,
     EventDeadLettered,
     EventDeduplicated,
     EventPublished,
@@ -54,14 +55,28 @@ class Journey:
     """The first line about it."""
     misnamed: InBand | None = None
     """The first line about it that names another flow or entity than its outbox row."""
-    type: str = "event"
-    service: str = ""
-    entity: str | None = None
-    correlation_id: str | None = None
+    sender: TapMessage | None = None
+    """The first message with it that the broker saw its service publish."""
 
     @property
     def names(self) -> str:
-        return f"{self.type} {self.event_id}"
+        named = self.row or self.stored or self.published
+        return f"{named.event_type if named else 'event'} {self.event_id}"
+
+    @property
+    def service(self) -> str:
+        named = self.row or self.stored or self.published
+        return named.service if named else (self.sender and self.sender.app_id) or ""
+
+    @property
+    def entity(self) -> str | None:
+        named = self.row or self.first
+        return f"{named.entity_type} {named.entity_id}" if named and named.entity_id else None
+
+    @property
+    def correlation_id(self) -> str | None:
+        named = self.row or self.first or self.sender
+        return named.correlation_id if named else None
 
 
 def journeys(evidence: Evidence) -> dict[str, Journey]:
@@ -69,8 +84,7 @@ def journeys(evidence: Evidence) -> dict[str, Journey]:
     made = _Journeys({planted.message_id for planted in evidence.scenario.planted})
     for row in evidence.rows.outbox:
         if journey := made.of(row.event_id):
-            journey.row, journey.type, journey.service = row, row.event_type, row.service
-            journey.entity, journey.correlation_id = f"{row.entity_type} {row.entity_id}", row.correlation_id
+            journey.row = row
     _listen_to_log(evidence, made)
     for message in evidence.tap:
         if journey := made.of(message.message_id):
@@ -98,45 +112,41 @@ class _Journeys:
         return journey
 
 
-_ABOUT = (
+_ABOUT = frozenset({
     EventStored, EventPublished, EventReceived, EventDeduplicated, RuleEvaluated, ActionStarted, ActionCompleted,
     EventSettled, EventDeadLettered, DeadLetterReplayed, DeadLetterDiscarded,
-)  # fmt: skip
-_SAID = {EventReceived: "received", EventDeadLettered: "dead_lettered", DeadLetterReplayed: "replayed"}
+})  # fmt: skip
 
 
 def _listen_to_log(evidence: Evidence, made: _Journeys) -> None:
     for line in evidence.lines:
-        if not isinstance(line, _ABOUT) or (journey := made.of(line.event_id)) is None:
+        if type(line) not in _ABOUT or (journey := made.of(line.event_id)) is None:
             continue
         if journey.first is None:
-            journey.first, journey.correlation_id = line, journey.correlation_id or line.correlation_id
+            journey.first = line  # type: ignore[assignment]  # all kinds about an event are in band
         if journey.row and journey.misnamed is None and _names_another(line, journey.row):
-            journey.misnamed = line
-        if isinstance(line, EventStored | EventPublished):
-            _published_so_far(line, journey)
-        elif isinstance(line, EventReceived | EventDeadLettered | DeadLetterReplayed):
-            journey.last_said = _SAID[type(line)]
-            journey.received += isinstance(line, EventReceived)
-        elif isinstance(line, EventSettled):
-            journey.last_said = line.status
-        elif isinstance(line, DeadLetterDiscarded):
-            journey.places.add("discarded")
+            journey.misnamed = line  # type: ignore[assignment]
+        match line:
+            case EventStored():
+                journey.stored = line
+            case EventPublished():
+                journey.published = line
+                journey.confirmed = journey.confirmed or line.status == "confirmed"
+            case EventReceived():
+                journey.received += 1
+                journey.last_said = "received"
+            case EventSettled():
+                journey.last_said = line.status
+            case EventDeadLettered():
+                journey.last_said = "dead_lettered"
+            case DeadLetterReplayed():
+                journey.last_said = "replayed"
+            case DeadLetterDiscarded():
+                journey.places.add("discarded")
 
 
-def _names_another(line: InBand, row: OutboxRow) -> bool:
+def _names_another(line: Envelope, row: OutboxRow) -> bool:
     return line.correlation_id != row.correlation_id or line.entity_id not in (None, row.entity_id)
-
-
-def _published_so_far(line: EventStored | EventPublished, journey: Journey) -> None:
-    if journey.row is None:
-        journey.type, journey.service = line.event_type, line.service
-        journey.entity, journey.correlation_id = f"{line.entity_type} {line.entity_id}", line.correlation_id
-    if isinstance(line, EventStored):
-        journey.stored = line
-    else:
-        journey.published = line
-        journey.confirmed = journey.confirmed or line.status == "confirmed"
 
 
 def _listen_to_broker(evidence: Evidence, message: TapMessage, journey: Journey) -> None:
@@ -146,8 +156,7 @@ def _listen_to_broker(evidence: Evidence, message: TapMessage, journey: Journey)
     elif message.exchange == broker.exchange:
         journey.seen += 1
         journey.queues.update(message.queues)
-        journey.correlation_id = journey.correlation_id or message.correlation_id
-        journey.service = journey.service or message.app_id or ""
+        journey.sender = journey.sender or message
 
 
 # --- an event that is nowhere -----------------------------------------------------------------------------------

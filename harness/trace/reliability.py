@@ -52,9 +52,9 @@ def _unsure(evidence: Evidence) -> frozenset[tuple[str, str]]:
     waiting: dict[str, tuple[str, str]] = {}
     unsure: set[tuple[str, str]] = set()
     for line in evidence.lines:
-        if isinstance(line, HttpRequestReceived):
+        if type(line) is HttpRequestReceived:
             waiting[line.span_id] = (line.service, line.correlation_id)
-        elif isinstance(line, HttpRequestCompleted):
+        elif type(line) is HttpRequestCompleted:
             waiting.pop(line.span_id, None)
             if line.http_status >= 500:
                 unsure.add((line.service, line.correlation_id))
