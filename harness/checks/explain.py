@@ -129,16 +129,24 @@ def fault_text(faults: Sequence[Fault], span: tuple[str, str] | None) -> str | N
     """The faults that were active between two moments, or shortly before; all of them if no moment is known."""
     if not faults:
         return None
-    if span is None:
+    since, until = (_moment(span[0]), _moment(span[1])) if span else (None, None)
+    if since is None or until is None:
         return f"{_named(faults)} (at some time during the scenario)"
-    since = datetime.fromisoformat(span[0]) - timedelta(seconds=AFTERMATH_S)
-    until = datetime.fromisoformat(span[1]) + timedelta(seconds=AHEAD_S)
+    since, until = since - timedelta(seconds=AFTERMATH_S), until + timedelta(seconds=AHEAD_S)
     active = [
         fault
         for fault in faults
         if datetime.fromisoformat(fault.injected_at) <= until and datetime.fromisoformat(fault.healed_at) >= since
     ]
     return _named(active) if active else "none was active then"
+
+
+def _moment(ts: str) -> datetime | None:
+    """None for what looks like a timestamp and is no date."""
+    try:
+        return datetime.fromisoformat(ts)
+    except ValueError:
+        return None
 
 
 def _named(faults: Sequence[Fault]) -> str:

@@ -18,6 +18,8 @@ from harness.evidence.records import ProcessStart
 
 BEGINNING, END = "", "~"
 """Before and after every timestamp, in text order."""
+JUST_STOPS = "the log just stops"
+"""So ends what is said of a process that died of itself: its log is no worse than it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,7 @@ def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
     lost = [*_holes(reader, start), *_early_end(reader, start)]
     if start.how in ("forced", "crashed"):
         problem = "it did not end when it was asked to" if start.how == "forced" else "it ended by itself"
-        reader.broken.append(
-            BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: the log just stops", "")
-        )
+        reader.broken.append(BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: {JUST_STOPS}", ""))
     return ProcessLog(
         start.service, reader.instance, start.file, start.how == "killed",
         tuple(reader.lines), tuple(reader.broken), tuple(lost),
