@@ -41,18 +41,19 @@ def _scenario_lines(verdict: ScenarioVerdict) -> Iterator[str]:
             yield f"  ? {result.property}: … and {len(result.doubts) - MOST_DOUBTS} more doubts"
 
 
-def _cause_lines(causes: Sequence[Cause], run: Path | None) -> Iterator[str]:
+def _cause_lines(causes: Sequence[Cause], run: Path | None, *, of: int = 1) -> Iterator[str]:
+    """``of``: how many scenarios are told of; with more than one, a cause says in which it was seen."""
     for number, cause in enumerate(causes[:MOST_CAUSES], start=1):
         yield ""
         yield f"✗ {number}. {cause.severity.upper()}: {_cut(cause.title)}"
-        yield from (f"    {name:<12} {text}" for name, text in _about(cause, run) if text)
+        yield from (f"    {name:<12} {text}" for name, text in _about(cause, run, of) if text)
         yield from (f"      │ {line}" for line in cause.example.trace)
     if len(causes) > MOST_CAUSES:
         yield ""
         yield f"✗ … and {len(causes) - MOST_CAUSES} more causes: gauntlet check --json {run or ''}".rstrip()
 
 
-def _about(cause: Cause, run: Path | None) -> Iterator[tuple[str, str]]:
+def _about(cause: Cause, run: Path | None, of: int) -> Iterator[tuple[str, str]]:
     """The labelled lines under a cause's title."""
     first, *others = cause.findings
     yield "seen by", f"{first.property}{_more(first.more, cause.properties)}"
@@ -61,7 +62,7 @@ def _about(cause: Cause, run: Path | None) -> Iterator[tuple[str, str]]:
     if len(others) > MOST_SIGHTINGS:
         yield "and by", f"… {len(others) - MOST_SIGHTINGS} more"
     yield "while", first.fault or ""
-    yield "scenarios", _scenarios(cause.scenarios)
+    yield "in", _scenarios(cause.scenarios) if of > 1 else ""
     yield "again", first.reproduce or ""
     flow = cause.example.correlation_id
     if flow:
@@ -89,11 +90,8 @@ def _where(finding: Finding) -> str:
 
 
 def _scenarios(names: Sequence[str]) -> str:
-    """Which ones, where it was more than one; otherwise it stands above."""
-    if len(names) < 2:
-        return ""
     shown = ", ".join(name.rpartition("::")[2] for name in names[:3])
-    return f"{len(names)}: {shown}{' …' if len(names) > 3 else ''}"
+    return shown if len(names) < 2 else f"{len(names)} scenarios: {shown}{' …' if len(names) > 3 else ''}"
 
 
 def _cut(text: str) -> str:
@@ -132,7 +130,7 @@ def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
     reds = [scenario for scenario in verdict.scenarios if scenario.verdict != "pass"]
     for scenario in reds:
         yield from _scenario_lines(scenario)
-    yield from _cause_lines(verdict.causes, run)
+    yield from _cause_lines(verdict.causes, run, of=len(reds))
     if reds:
         yield ""
     by_property: dict[str, Counter[Status]] = {prop.name: Counter() for prop in ALL}

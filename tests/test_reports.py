@@ -120,6 +120,19 @@ def test_a_red_run_shows_its_red_scenarios_only_and_a_flow_to_look_at() -> None:
     assert f"gauntlet show runs/1 {uid('moved')}" in text
 
 
+def test_of_several_red_scenarios_each_cause_says_in_which_it_was_seen() -> None:
+    def red(name: str, *findings: Finding) -> ScenarioVerdict:
+        return msgspec.structs.replace(verdict_of(*findings), scenario=name)
+
+    first = red("first", another(scenario="a.py::first"))
+    second = red("second", another(scenario="a.py::second", correlation_id="c-2"))
+    other = red("third", another(scenario="a.py::third", says="odd", correlation_id="c-3"))
+    text = run_text(run_of(first, second, other), Path("x"))
+    assert "    in           2 scenarios: first, second\n" in text
+    assert "    in           third\n" in text
+    assert "    in  " not in run_text(run_of(first), Path("x"))
+
+
 def test_each_property_counts_its_verdicts_over_all_scenarios() -> None:
     bad = judge(happy_evidence(rows=happy_rows(deals=())))
     line = next(

@@ -24,11 +24,10 @@ class Reliability:
         return service in self.killed
 
     def may_not_know(self, service: str, correlation_id: str | None) -> bool:
-        """May it have committed something without knowing, or without living to log it?"""
-        unsure = (service, correlation_id or "") in self.unsure
-        if correlation_id is None:
-            unsure = any(name == service for name, _ in self.unsure)
-        return unsure or service in self.killed or self.database_was_disturbed
+        """May it have committed something without knowing, or without living to log it? Not if it answered for good:
+        what was committed is logged before. Without a flow to ask for, any of its requests may have been the one."""
+        flows = self.unsure if correlation_id is None else {(service, correlation_id)} & self.unsure
+        return self.database_was_disturbed or any(name == service for name, _ in flows)
 
     def doubted(self, service: str) -> str | None:
         """The service itself, if lines of it are missing."""
