@@ -138,6 +138,8 @@ def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
         for result in scenario.results:
             by_property.setdefault(result.property, Counter())[result.status] += 1
     for name, counts in by_property.items():
+        if not counts:  # one property alone was asked
+            continue
         told = "  ".join(f"{counts[status]:>3} {mark} {status}" for status, mark in _MARKS.items() if counts[status])
         yield f"  {name:<24} {told}"
     for failure in verdict.failures:

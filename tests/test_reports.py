@@ -111,6 +111,12 @@ def test_a_green_run_shows_a_line_for_each_property_its_verdict_and_how_to_judge
     assert "✗" not in text
 
 
+def test_a_run_of_which_one_property_alone_was_asked_shows_that_one() -> None:
+    text = run_text(run_of(verdict_of()), Path("x"))
+    assert "  stage_chain" in text
+    assert "one_winner" not in text
+
+
 def test_a_red_run_shows_its_red_scenarios_only_and_a_flow_to_look_at() -> None:
     bad = judge(happy_evidence(scenario=scenario(name="the bad one"), rows=happy_rows(deals=())))
     text = run_text(run_of(judge(happy_evidence(scenario=scenario(name="the good one"))), bad), Path("runs/1"))
