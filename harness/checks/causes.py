@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 
 import msgspec
@@ -76,16 +77,23 @@ def _flow(finding: Finding) -> str | None:
     return finding.correlation_id or finding.entity
 
 
-@dataclass(slots=True)
+@dataclass
 class _Group:
     members: list[Finding] = field(default_factory=list)
 
-    def flows(self, scenario: str | None) -> tuple[set[str], str]:
-        """Its flows in one scenario; beyond the second value, flows may have been cut off."""
-        here = [finding for finding in self.members if finding.scenario == scenario]
-        flows = {flow for finding in here if (flow := _flow(finding))}
-        cut = any(finding.more for finding in here)
-        return flows, max(flows, default="") if cut else "~"
+    @cached_property
+    def flows(self) -> dict[str | None, tuple[set[str], str]]:
+        """Its flows in each scenario; beyond the second value, flows may have been cut off there."""
+        members: dict[str | None, list[Finding]] = defaultdict(list)
+        for finding in self.members:
+            members[finding.scenario].append(finding)
+        return {scenario: _flows(here) for scenario, here in members.items()}
+
+
+def _flows(findings: list[Finding]) -> tuple[set[str], str]:
+    flows = {flow for finding in findings if (flow := _flow(finding))}
+    cut = any(finding.more for finding in findings)
+    return flows, max(flows, default="") if cut else "~"
 
 
 def causes_of(findings: Iterable[Finding]) -> list[Cause]:
@@ -116,8 +124,8 @@ def _neighbours(groups: dict[Signature, _Group]) -> Iterator[tuple[Signature, Si
 
 def _alike(one: _Group, other: _Group) -> bool:
     """Is at least half of the smaller one's flows, in some scenario, also the other's?"""
-    for scenario in dict.fromkeys(finding.scenario for finding in one.members):
-        (mine, my_end), (yours, your_end) = one.flows(scenario), other.flows(scenario)
+    for scenario in one.flows.keys() & other.flows.keys():
+        (mine, my_end), (yours, your_end) = one.flows[scenario], other.flows[scenario]
         end = min(my_end, your_end)
         mine, yours = {flow for flow in mine if flow <= end}, {flow for flow in yours if flow <= end}
         if mine and yours and 2 * len(mine & yours) >= min(len(mine), len(yours)):
