@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -247,3 +248,10 @@ def test_check_of_one_property_asks_it_alone_and_writes_nothing(run: RunDirector
     assert directory.verdict_file.read_bytes() == before
     unknown = checked(run, "--property", "log_contrakt")
     assert "did you mean log_contract?" in unknown.output
+
+
+def test_check_as_json_is_the_whole_verdict_with_its_causes(run: RunDirectory) -> None:
+    laid_hands_on(run, "crm", swapped, "middle")
+    told = msgspec.json.decode(checked(run, "--json").stdout, type=RunVerdict)
+    assert told.verdict == "fail"
+    assert [cause.properties for cause in told.causes] == [["log_contract"]]
