@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import random
 import sys
+import time
+from contextlib import nullcontext
+from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
-import pytest
-from rich.console import Console
 
-from harness.checks.coverage import coverage_of
-from harness.checks.run_verdict import RunRecord, rejudge, summarise
-from harness.contract.diff import diff as compare
-from harness.contract.exported import Contract, NoContract, read_contract, todays
-from harness.contract.markdown import artifacts
+# What a command needs alone it imports itself: ``gauntlet --help`` is there at once, and an audit stays small.
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import down as end_stacks
-from harness.environment.native import up as boot_and_keep
-from harness.environment.provide import provide
-from harness.environment.servers import find_servers
-from harness.evidence.evidence import read_logs
-from harness.evidence.run_directory import EvidenceError, RunDirectory, new_run_path, read_json
+from harness.evidence.run_directory import EvidenceError, RunDirectory, new_run_path
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, TargetError, load_target
-from harness.trace.findings import judge_flow
-from harness.trace.flow import Surroundings, flows_of
-from harness.trace.render import tree
-from reports.contract_text import diff_table, diff_verdict
-from reports.coverage_text import coverage_tables
-from reports.properties_page import properties_page, read_tested, read_verdicts
-from reports.terminal import fuzz_text, run_text, stack_text
-from scenarios.bench.run import bench as run_bench
-from scenarios.bench.run import table as bench_table
+
+if TYPE_CHECKING:
+    from harness.audit.engines import EngineName
+    from harness.checks.verdict import Property
+    from harness.contract.exported import Contract
 
 PASS, FAIL, UNKNOWN, USAGE, NO_ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _BY_VERDICT = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
@@ -72,6 +61,10 @@ def gate(
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
     What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
     """
+    import pytest
+
+    from harness.environment.servers import find_servers
+
     load_target(target)
     find_servers()
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
@@ -92,6 +85,10 @@ def gate(
 
 def _exit_code(pytest_code: int, run: RunDirectory) -> int:
     """pytest knows whether tests failed; the run's verdict knows failed from unknown."""
+    import pytest
+
+    from harness.checks.run_verdict import summarise
+
     if pytest_code == pytest.ExitCode.INTERRUPTED:
         return INTERRUPTED
     if (run.root / "environment-failure.txt").exists():
@@ -108,18 +105,45 @@ def _exit_code(pytest_code: int, run: RunDirectory) -> int:
 @gauntlet.command()
 @RUN
 @click.option("--json", "as_json", is_flag=True, help="The whole verdict as JSON.")
-def check(run: Path | None, as_json: bool) -> None:
+@click.option("--property", "name", help="Ask this property alone; verdicts are not written then.")
+def check(run: Path | None, as_json: bool, name: str | None) -> None:
     """Judge an old run again, without any system.
 
     Uses today's checks on the evidence in the run directory. Default: the newest run in runs/.
     """
+    from harness.checks.run_verdict import rejudge
+    from reports.terminal import run_text
+
     directory = RunDirectory(run or _newest_run())
-    verdict = rejudge(directory)
+    verdict = rejudge(directory, only=_property(name) if name else None, on_scenario=_Patience())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(verdict), indent=2))
     else:
         click.echo(run_text(verdict, directory.root))
     sys.exit(_BY_VERDICT[verdict.verdict])
+
+
+def _property(name: str) -> Property:
+    from harness.checks import ALL
+
+    known = {prop.name: prop for prop in ALL}
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise click.UsageError(f"no property {name!r}; {hint}")
+    return known[name]
+
+
+class _Patience:
+    """Tells how far long work has come: after two seconds, and then once a second."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic() + 1
+
+    def __call__(self, done: int, of: int) -> None:
+        if time.monotonic() - self._told >= 1:
+            self._told = time.monotonic()
+            _progress(f"{done} of {of} scenarios judged")
 
 
 @gauntlet.command()
@@ -130,9 +154,14 @@ def bench(run_dir: Path | None) -> None:
     PATCHes against pgbench, the relay against a bare publisher, PATCH → deal end to end. Takes less than three
     minutes. Exit code 1 if a target is missed.
     """
+    from rich.console import Console
+
+    from scenarios.bench.run import bench as run_bench
+    from scenarios.bench.run import table
+
     directory = (run_dir or new_run_path("bench")).resolve()
     done = run_bench(directory, _progress)
-    Console().print(bench_table(done))
+    Console().print(table(done))
     click.echo(f"every sample: {directory / 'bench.json'}")
     sys.exit(PASS if done.met else FAIL)
 
@@ -141,20 +170,16 @@ def bench(run_dir: Path | None) -> None:
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
 def show(run: Path, correlation_id: str) -> None:
-    """Print one flow of a run as a tree."""
-    directory = RunDirectory(run)
-    for stack in sorted(path.name for path in (run / "logs").iterdir()):
-        logs = read_logs(directory, stack)
-        flow = flows_of(line for log in logs for line in log.lines).get(correlation_id)
-        if flow is not None:
-            killed = frozenset(log.instance for log in logs if log.killed)
-            lost = [hole for log in logs for hole in log.lost]
-            judged = judge_flow(flow, Surroundings(killed_instances=killed), lost)
-            click.echo(f"flow {correlation_id} on stack {stack}: {judged.state}")
-            for text in tree(flow, judged.broken):
-                click.echo(text)
-            return
-    raise click.UsageError(f"no line of {run} belongs to correlation {correlation_id}")
+    """Print one flow of a run as a tree, and what the other witnesses say of it.
+
+    The beginning of a correlation id will do, if no other flow begins so.
+    """
+    from harness.checks.one_flow import find_flow
+    from reports.one_flow import flow_text
+
+    flow = find_flow(RunDirectory(run), correlation_id)
+    for text in flow_text(flow):
+        click.echo(text)
 
 
 @gauntlet.command()
@@ -165,6 +190,9 @@ def up(run_dir: Path | None, target: Path) -> None:
 
     Prints every address and credential. End it with: gauntlet down.
     """
+    from harness.environment.native import up as boot_and_keep
+    from reports.terminal import stack_text
+
     directory = (run_dir or new_run_path("up")).resolve()
     stack = boot_and_keep(load_target(target), run_dir=directory, name="up", on_step=_progress)
     click.echo(stack_text(stack))
@@ -177,6 +205,8 @@ def down(run: Path | None) -> None:
 
     The stacks of the run directory RUN, or else the newest one that is up. Nothing is left behind.
     """
+    from harness.environment.native import down as end_stacks
+
     ended = end_stacks(run)
     for file in ended:
         click.echo(f"ended: {file}")
@@ -194,7 +224,8 @@ def fuzz(seed: int | None, requests: int, run_dir: Path | None, target: Path) ->
 
     Boots a stack and lets Schemathesis loose on it, with all checks on. Then the log has to keep its contract.
     """
-    from scenarios.fuzz import fuzz as let_loose  # a second's import, which no other command needs
+    from reports.terminal import fuzz_text
+    from scenarios.fuzz import fuzz as let_loose
 
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     click.echo(f"seed {seed}")
@@ -213,6 +244,9 @@ def servers(install: bool) -> None:
 
     Says which PostgreSQL, RabbitMQ and Toxiproxy will be used, or what is missing and how to get it.
     """
+    from harness.environment.provide import provide
+    from harness.environment.servers import find_servers
+
     found = provide(on_step=_progress) if install else find_servers()
     for name in ("postgres", "rabbitmq", "toxiproxy"):
         click.echo(f"{name:<11} {getattr(found, name)}")
@@ -227,6 +261,11 @@ def coverage(run: Path | None, as_json: bool) -> None:
     Kinds, statuses, fields that may be null, causal edges, faults by edge. What was never seen is reported, not failed.
     Default: the newest run in runs/.
     """
+    from rich.console import Console
+
+    from harness.checks.coverage import coverage_of
+    from reports.coverage_text import coverage_tables
+
     seen = coverage_of(RunDirectory(run or _newest_run()))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
@@ -234,6 +273,54 @@ def coverage(run: Path | None, as_json: bool) -> None:
     console = Console(highlight=False, markup=False)
     for part in coverage_tables(seen):
         console.print(part)
+
+
+@gauntlet.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("-j", "--processes", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(["processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="Where they run. ray: on the cluster that RAY_ADDRESS names, or one of this machine.",
+)
+@click.option("--mapping", type=click.Path(path_type=Path), help="For logs of another system: its fields, as TOML.")
+@click.option(
+    "--grace",
+    "grace_s",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="An open flow this young at the end of the log is in flight, not broken.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Where the findings go (default: stdout).")
+def audit(
+    files: tuple[str, ...], processes: int, engine_name: EngineName, mapping: Path | None, grace_s: float, out: Path | None
+) -> None:  # fmt: skip
+    """Check logs of any size, without the system.
+
+    Every line against the contract, every process's seq for lost, repeated and moved lines, every flow for a missing
+    step. Several FILEs are merged by time; a .gz, a .zst and - (standard input) are unpacked into TMPDIR first.
+    Findings go to stdout, one JSON object a line; progress and summary to stderr.
+
+    Exit codes: 0 pass, 1 findings, 2 unknown (lines were lost, or interrupted), 3 wrong usage.
+    """
+    from harness.audit.engines import EngineError
+    from harness.audit.mapping import MappingError, load_mapping
+    from harness.audit.sources import SourceError
+    from reports.audit_terminal import run_audit
+
+    try:
+        table = load_mapping(mapping) if mapping else None
+        with out.open("wb") if out else nullcontext(sys.stdout.buffer) as file:
+            report, whole = run_audit(
+                files, file, processes=processes, engine_name=engine_name, mapping=table, grace_s=grace_s
+            )  # fmt: skip
+    except (EngineError, MappingError, SourceError) as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(_BY_VERDICT[report.verdict] if whole else UNKNOWN)
 
 
 @gauntlet.group()
@@ -266,6 +353,12 @@ def diff(old: Path, new: Path | None) -> None:
     Says of each change whether it is additive or breaking. Exit code 1 if the step of the version does not allow them:
     what breaks needs a new major version, what adds a new minor one. Default for NEW: the contract as it is today.
     """
+    from rich.console import Console
+
+    from harness.contract.diff import diff as compare
+    from harness.contract.exported import NoContract, todays
+    from reports.contract_text import diff_table, diff_verdict
+
     before = _contract_in(old)
     try:
         compared = compare(before, _contract_in(new) if new else todays(before.name))
@@ -290,6 +383,8 @@ def docs(run: Path | None, tested: Path, out: Path) -> None:
     docs/properties.md, from what properties answered in the tests and in the newest whole run (or in RUN), and the
     contract's files in docs/contract.
     """
+    from reports.properties_page import properties_page, read_tested, read_verdicts
+
     page = properties_page(read_tested(tested), read_verdicts(RunDirectory(run or _newest_run(whole=True))))
     out.mkdir(parents=True, exist_ok=True)
     (out / "properties.md").write_text(page, encoding="utf-8")
@@ -298,6 +393,8 @@ def docs(run: Path | None, tested: Path, out: Path) -> None:
 
 
 def _write_contract(folder: Path) -> None:
+    from harness.contract.markdown import artifacts
+
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in artifacts().items():
         (folder / name).write_bytes(content)
@@ -305,6 +402,8 @@ def _write_contract(folder: Path) -> None:
 
 
 def _contract_in(file: Path) -> Contract:
+    from harness.contract.exported import NoContract, read_contract
+
     try:
         return read_contract(file.read_bytes())
     except NoContract as problem:
@@ -317,6 +416,9 @@ def _progress(step: str) -> None:
 
 def _newest_run(*, whole: bool = False) -> Path:
     """The run begun last; with ``whole``, the last full gate."""
+    from harness.checks.run_verdict import RunRecord
+    from harness.evidence.run_directory import read_json
+
     runs = sorted((Path.cwd() / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
     if whole:
         runs = [path for path in runs if read_json(path, RunRecord).whole]

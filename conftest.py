@@ -131,11 +131,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         outcome = yield
     except Exception as error:
         verdict = _conclude(world, stacks, f"{type(error).__name__}: {error}")
-        item.add_report_section("call", "verdict", scenario_text(verdict))
+        item.add_report_section("call", "verdict", scenario_text(verdict, run_of(item.config).root))
         raise
     verdict = _conclude(world, stacks, None)
     if verdict.verdict != "pass":
-        pytest.fail(scenario_text(verdict), pytrace=False)
+        pytest.fail(scenario_text(verdict, run_of(item.config).root), pytrace=False)
     return outcome
 
 
@@ -170,7 +170,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     terminal: pytest.TerminalReporter = config.pluginmanager.getplugin("terminalreporter")
     verdict = summarise(run, failures=_failures_without_verdict(terminal, run))
-    write_json(run.root / "verdict.json", verdict)
+    write_json(run.verdict_file, verdict)
     config.stash[_VERDICT] = verdict
     if session.exitstatus == pytest.ExitCode.OK and verdict.verdict != "pass":
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

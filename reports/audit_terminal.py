@@ -56,7 +56,7 @@ def run_audit(
             out.write(msgspec.json.encode(finding) + b"\n")
         out.flush()
         for text in summary(report, time.monotonic() - began, None if whole else total):
-            console.print(text, highlight=False, markup=False)
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
     return report, whole
 
 

@@ -7,51 +7,95 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.checks import ALL
+from harness.checks.causes import Cause, causes_of
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Status
 from harness.environment.stack import Stack
 
-MOST_FINDINGS = 5
+MOST_CAUSES = 10
+MOST_DOUBTS = 5
+MOST_SIGHTINGS = 12
+_WIDEST = 250
 _MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "unknown": "?", "idle": "·"}
 
 
-def scenario_text(verdict: ScenarioVerdict) -> str:
-    """Why a scenario is not green."""
-    return "\n".join(_scenario_lines(verdict))
+def scenario_text(verdict: ScenarioVerdict, run: Path | None = None) -> str:
+    """Why a scenario is not green: its causes, the gravest first."""
+    return "\n".join([*_scenario_lines(verdict), *_cause_lines(causes_of(verdict.findings), run)])
 
 
 def _scenario_lines(verdict: ScenarioVerdict) -> Iterator[str]:
+    """What concerns the scenario as a whole; what broke is told with its cause."""
     yield f"{verdict.verdict.upper()}  {verdict.scenario}"
     if verdict.error:
-        yield f"  the scenario itself: {verdict.error.splitlines()[0]}"
+        yield f"  the scenario itself: {_cut(verdict.error.splitlines()[0])}"
     if verdict.faults:
         yield f"  faults: {'; '.join(verdict.faults)}"
+    if verdict.failed:
+        yield f"  broken: {', '.join(verdict.failed)}"
     for result in verdict.results:
-        for finding in result.findings[:MOST_FINDINGS]:
-            yield from _finding_lines(finding)
-        if len(result.findings) > MOST_FINDINGS:
-            yield f"  ✗ {result.property}: … and {len(result.findings) - MOST_FINDINGS} more"
-        for doubt in result.doubts[:MOST_FINDINGS]:
-            yield f"  ? {result.property}: unknown: {doubt}"
+        for doubt in result.doubts[:MOST_DOUBTS]:
+            yield f"  ? {result.property}: unknown: {_cut(doubt)}"
+        if len(result.doubts) > MOST_DOUBTS:
+            yield f"  ? {result.property}: … and {len(result.doubts) - MOST_DOUBTS} more doubts"
 
 
-def _finding_lines(finding: Finding) -> Iterator[str]:
-    yield f"  ✗ {finding.property}: {finding.says}"
-    where = [
-        f"{name} {value}"
-        for name, value in (
-            ("edge", finding.edge),
-            ("service", finding.service),
-            ("", finding.entity),
-            ("correlation", finding.correlation_id),
-        )
+def _cause_lines(causes: Sequence[Cause], run: Path | None, *, of: int = 1) -> Iterator[str]:
+    """``of``: how many scenarios are told of; with more than one, a cause says in which it was seen."""
+    for number, cause in enumerate(causes[:MOST_CAUSES], start=1):
+        yield ""
+        yield f"✗ {number}. {cause.severity.upper()}: {_cut(cause.title)}"
+        yield from (f"    {name:<12} {text}" for name, text in _about(cause, run, of) if text)
+        yield from (f"      │ {line}" for line in cause.example.trace)
+    if len(causes) > MOST_CAUSES:
+        yield ""
+        yield f"✗ … and {len(causes) - MOST_CAUSES} more causes: gauntlet check --json {run or ''}".rstrip()
+
+
+def _about(cause: Cause, run: Path | None, of: int) -> Iterator[tuple[str, str]]:
+    """The labelled lines under a cause's title."""
+    first, *others = cause.findings
+    yield "seen by", f"{first.property}{_more(first.more, cause.properties)}"
+    yield "where", _where(first)
+    yield from (("and by", _sighting(other)) for other in others[:MOST_SIGHTINGS])
+    if len(others) > MOST_SIGHTINGS:
+        yield "and by", f"… {len(others) - MOST_SIGHTINGS} more"
+    yield "while", first.fault or ""
+    yield "in", _scenarios(cause.scenarios) if of > 1 else ""
+    yield "again", first.reproduce or ""
+    flow = cause.example.correlation_id
+    if flow:
+        yield "look", f"gauntlet show {run or 'RUN'} {flow}"
+        yield "for example", f"one of {cause.flows} flows" if cause.flows > 1 else "the flow"
+
+
+def _more(count: int, properties: Sequence[str]) -> str:
+    told = f", and {count} more like it" if count else ""
+    return f"{told}; one cause, seen by {len(properties)} properties" if len(properties) > 1 else told
+
+
+def _sighting(finding: Finding) -> str:
+    told = f" (and {finding.more} more)" if finding.more else ""
+    return f"{finding.property}: {_cut(finding.says)}{told}"
+
+
+def _where(finding: Finding) -> str:
+    parts = (
+        f"{name} {value}".strip()
+        for name, value in (("edge", finding.edge), ("service", finding.service), ("", finding.entity))
         if value
-    ]
-    if where:
-        yield f"      {' · '.join(text.strip() for text in where)}"
-    for line in finding.trace:
-        yield f"      │ {line}"
+    )
+    return " · ".join(parts)
+
+
+def _scenarios(names: Sequence[str]) -> str:
+    shown = ", ".join(name.rpartition("::")[2] for name in names[:3])
+    return shown if len(names) < 2 else f"{len(names)} scenarios: {shown}{' …' if len(names) > 3 else ''}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
 
 
 def stack_text(stack: Stack) -> str:
@@ -83,28 +127,28 @@ def run_text(verdict: RunVerdict, run: Path) -> str:
 
 
 def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
-    for scenario in verdict.scenarios:
-        if scenario.verdict != "pass":
-            yield from _scenario_lines(scenario)
-            yield ""
+    reds = [scenario for scenario in verdict.scenarios if scenario.verdict != "pass"]
+    for scenario in reds:
+        yield from _scenario_lines(scenario)
+    yield from _cause_lines(verdict.causes, run, of=len(reds))
+    if reds:
+        yield ""
     by_property: dict[str, Counter[Status]] = {prop.name: Counter() for prop in ALL}
     for scenario in verdict.scenarios:
         for result in scenario.results:
             by_property.setdefault(result.property, Counter())[result.status] += 1
     for name, counts in by_property.items():
+        if not counts:  # one property alone was asked
+            continue
         told = "  ".join(f"{counts[status]:>3} {mark} {status}" for status, mark in _MARKS.items() if counts[status])
         yield f"  {name:<24} {told}"
     for failure in verdict.failures:
         yield f"  ✗ {failure}"
     if verdict.idle:
         yield f"  never put to the test, so not proven: {', '.join(verdict.idle)}"
-    reds = [scenario for scenario in verdict.scenarios if scenario.verdict != "pass"]
-    flow = next((f.correlation_id for s in reds for f in s.findings if f.correlation_id), None)
     yield ""
     yield f"verdict: {verdict.verdict.upper()}   {len(verdict.scenarios)} scenarios, {len(reds)} not green"
-    if flow:
-        yield f"one flow as a tree: gauntlet show {run} {flow}"
-    yield f"judge it again:     gauntlet check {run}"
+    yield f"judge it again: gauntlet check {run}"
 
 
 def fuzz_text(requests: Mapping[str, int], server_errors: int, log_lines: int, mistakes: Sequence[str]) -> str:

@@ -514,6 +514,16 @@ def tapped(name: str, **changes: Any) -> TapMessage:
     return TapMessage(**(place | _message(name) | changes))
 
 
+def delivered(name: str, **changes: Any) -> TapMessage:
+    """What the tap saw of a delivery from the work queue."""
+    return tapped(name, **({"what": "delivered"} | changes))
+
+
+def passed(*names: str) -> tuple[TapMessage, ...]:
+    """What the tap saw of events that were published once and delivered once."""
+    return tuple(message for name in names for message in (tapped(name), delivered(name)))
+
+
 def resting(name: str, queue: str = DEAD_LETTERS, **changes: Any) -> RestingMessage:
     message = _message(name)
     message["headers"] |= {"dead_letter_reason": "exhausted"}
@@ -593,7 +603,7 @@ def happy_rows(**changes: Any) -> Rows:
 def happy_evidence(lines: Iterable[Line] | None = None, **changes: Any) -> Evidence:
     """What all four witnesses say of ``created_lead`` and ``qualified_lead``; parts of it can be exchanged."""
     parts: dict[str, Any] = {
-        "operations": (lead_asked(), move_asked()), "tap": tuple(tapped(name) for name in ("created", "moved", "deal")),
+        "operations": (lead_asked(), move_asked()), "tap": passed("created", "moved", "deal"),
         "rows": happy_rows(),
     }  # fmt: skip
     told = qualified_lead(created_lead(Story())).lines if lines is None else lines

@@ -170,6 +170,14 @@ def test_a_broken_line_fails_and_is_shown_with_its_place() -> None:
     assert (finding.service, finding.trace) == ("crm", ('{"color":',))
 
 
+def test_a_broken_line_knows_its_moment_and_a_crash_is_graver_than_a_line() -> None:
+    at_its_time = replace(BROKEN, ts=moment(3))
+    assert the_finding(LOG_CONTRACT.check(with_log(broken=(at_its_time,)))).at == moment(3)
+    crash = replace(BROKEN, ts="~", problem="it ended by itself: the log just stops")
+    finding = the_finding(LOG_CONTRACT.check(with_log(broken=(crash,))))
+    assert (finding.at, finding.severity) == (None, "major")
+
+
 def test_each_broken_line_is_a_finding_of_its_own() -> None:
     assert len(LOG_CONTRACT.check(with_log(broken=(BROKEN, BROKEN))).findings) == 2
 

@@ -6,14 +6,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.contract.log_lines import Line, kind_of
 from harness.evidence.evidence import within
-from harness.evidence.log_files import END, ProcessLog
+from harness.evidence.log_files import END, ProcessLog, read_process_log
 from harness.evidence.log_tail import LogTail
+from harness.evidence.records import ProcessStart
 from tests.builders import decoded, line_fields, moment, raw, read_lines, read_raw, steady
 
 PLACES = pytest.mark.parametrize("place", [0, 3, 6], ids=["start", "middle", "end"])
@@ -300,11 +302,77 @@ def test_holes_duplicates_and_swaps_are_those_of_a_brute_force_reading(seqs: lis
     lines = [decoded(line_fields("crm", "library.message", seq=seq, at=at)) for at, seq in enumerate(seqs)]
     with tempfile.TemporaryDirectory() as folder:
         log = read_lines(Path(folder) / "log", lines)
+    altered, seqs = altered_one_by_one(seqs)
+    assert [number for number, problem in problems(log) if "the seq was altered" in problem] == altered
     lost = {seq for first, last in holes(log) for seq in range(first, (last or 0) + 1)}
     assert lost == set(range(max(seqs, default=-1) + 1)) - set(seqs)
-    duplicated = [number for number, problem in problems(log) if "duplicated" in problem]
+    duplicated = [number for number, problem in problems(log) if "a second time" in problem]
     assert duplicated == [at + 1 for at, seq in enumerate(seqs) if seq in seqs[:at]]
     swapped = [number for number, problem in problems(log) if "swapped" in problem]
     assert swapped == [
         at + 1 for at, seq in enumerate(seqs) if seq not in seqs[:at] and any(before > seq for before in seqs[:at])
     ]
+
+
+def altered_one_by_one(seqs: list[int]) -> tuple[list[int], list[int]]:
+    """Line numbers of each lone seq between n - 1 and n + 1 that is not n, which nobody else has; and all put right."""
+    numbers, right = [], list(seqs)
+    for at in range(len(seqs) - 1):
+        n = [-1, *seqs][at] + 1
+        if seqs[at + 1] == n + 1 and n not in seqs and seqs.count(seqs[at]) == 1:
+            numbers.append(at + 1)
+            right[at] = n
+    return numbers, right
+
+
+# --- seq and ts altered -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "to"), [(0, 90), (3, 90), (5, 90), (3, 0)])
+def test_an_altered_seq_is_named_and_makes_no_hole(tmp_path: Path, place: int, to: int) -> None:
+    lines = process()
+    lines[place].seq = to
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    if to == 90:
+        assert problems(log) == [(place + 1, f"seq 90 stands where seq {place} should: the seq was altered")]
+        assert log.lost == ()
+    else:  # that seq has another line, so nobody can tell where it belongs
+        assert problems(log) == [(4, "seq 0 stands there a second time: another line has it, so one was altered")]
+        assert holes(log) == [(3, 3)]
+
+
+def test_an_altered_seq_of_the_last_line_leaves_a_hole_before_it(tmp_path: Path) -> None:
+    lines = process()
+    lines[6].seq = 9
+    assert holes(read_lines(tmp_path / "log", lines, "stopped")) == [(6, 8)]
+
+
+@pytest.mark.parametrize(("place", "to", "named"), [(3, 0, 4), (6, 0, 7), (0, 900, 2), (3, 900, 5)])
+def test_a_ts_that_goes_backwards_is_named_and_belongs_to_its_neighbours_time(
+    tmp_path: Path, place: int, to: int, named: int
+) -> None:
+    lines = process()
+    lines[place].ts = moment(to)
+    log = read_lines(tmp_path / "log", lines, "stopped")
+    ((number, problem),) = problems(log)
+    assert number == named
+    assert problem.startswith("ts 2026-01-01T00:")
+    assert "is before" in problem
+    assert moment(0) <= log.broken[0].ts <= moment(7)
+
+
+def test_two_lines_of_one_ts_are_in_order(tmp_path: Path) -> None:
+    lines = process()
+    lines[3].ts = lines[4].ts
+    assert problems(read_lines(tmp_path / "log", lines, "stopped")) == []
+
+
+def test_a_line_after_the_end_of_its_process_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(content(process()))
+    ended = ProcessStart(service="crm", file="log", how="stopped", ended_at=moment(6))
+    assert read_process_log(path, ended).broken == ()
+    early = msgspec.structs.replace(ended, ended_at=moment(5))
+    ((number, problem),) = problems(read_process_log(path, early))
+    assert number == 7
+    assert "when its process had ended" in problem

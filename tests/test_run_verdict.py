@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from harness.checks.run_verdict import RunRecord, rejudge, summarise
-from harness.contract.log_lines import Line
+from harness.checks import one_deal_per_lead, one_winner
+from harness.checks.run_verdict import RunVerdict, rejudge, summarise
 from harness.evidence.evidence import killed_instances, load_evidence, process_starts
 from harness.evidence.recording import Recording, outcome_of
 from harness.evidence.records import Operation
 from harness.evidence.run_directory import (
     EvidenceError,
     RunDirectory,
-    ScenarioDirectory,
     new_run_path,
     read_json,
     read_records,
     write_json,
 )
-from harness.evidence.write import write_evidence
-from harness.target import DEFAULT_TARGET
 from tests.builders import (
     Story,
-    by_instance,
     created_lead,
     decoded,
     happy_evidence,
@@ -36,58 +31,12 @@ from tests.builders import (
     moment,
     qualified_lead,
     raw,
-    scenario,
     target,
     uid,
 )
+from tests.runs import the_run, write_logs, write_scenario
 
 HAPPY = qualified_lead(created_lead(Story())).lines
-END = moment(len(HAPPY) + 1)
-
-
-def the_run(folder: Path, *, whole: bool = False) -> RunDirectory:
-    run = RunDirectory(folder / "run")
-    record = RunRecord(seed=1, target_file=str(DEFAULT_TARGET), source_root=".", began_at=moment(0), whole=whole)
-    write_json(run.run_file, record)
-    return run
-
-
-def write_logs(run: RunDirectory, lines: Iterable[Line], *, how: str = "running", tail: bytes = b"") -> None:
-    """The logs of stack ``main``: one file an instance, all ended in the same way; ``tail`` ends crm's."""
-    records: dict[str, Any] = {service: {"starts": []} for service in ("crm", "pipeline", "automation")}
-    run.logs("main").mkdir(parents=True, exist_ok=True)
-    for instance, members in by_instance(lines).items():
-        end = tail if members[0].service == "crm" else b""
-        content = b"".join(raw(line) + b"\n" for line in members) + end
-        (run.logs("main") / f"{instance}.ndjson").write_bytes(content)
-        start = {
-            "file": f"/elsewhere/{instance}.ndjson",
-            "pid": 1,
-            "started_at": moment(0),
-            "ended_at": None,
-            "how": how,
-        }
-        records[members[0].service]["starts"].append(start)
-    stack = {"services": list(records), "records": records, "tokens": {"alice": "secret"}}
-    write_json(run.stack_file("main"), stack)
-
-
-def write_scenario(
-    run: RunDirectory, name: str = "happy", *, since: str = "", until: str = END, **parts: Any
-) -> ScenarioDirectory:
-    happy = happy_evidence()
-    recording = Recording(operations=list(parts.get("operations", happy.operations)))
-    directory = run.scenario(name)
-    write_evidence(
-        directory,
-        scenario=scenario(name=name, since=since, until=until, error=parts.get("error")),
-        recording=recording,
-        tap=happy.tap,
-        resting=(),
-        received=(),
-        rows=parts.get("rows", happy.rows),
-    )
-    return directory
 
 
 @pytest.fixture
@@ -151,6 +100,49 @@ def test_a_whole_run_that_leaves_a_property_idle_is_unknown_and_names_it(tmp_pat
 def test_a_scenario_sees_only_the_lines_of_its_window(run: RunDirectory) -> None:
     directory = write_scenario(run, since=moment(3), until=moment(5))
     assert [line.ts for line in load_evidence(directory, target()).lines] == [moment(4), moment(5)]
+
+
+def test_what_cannot_be_judged_again_stays_a_failure(run: RunDirectory) -> None:
+    write_scenario(run)
+    rejudge(run)
+    write_json(run.verdict_file, summarise(run, ["canary A03 survived"]))
+    verdict = rejudge(run)
+    assert (verdict.verdict, verdict.failures) == ("fail", ("canary A03 survived",))
+    assert read_json(run.verdict_file, RunVerdict).failures == verdict.failures
+
+
+def test_one_property_alone_is_asked_of_every_scenario_and_nothing_is_written(run: RunDirectory) -> None:
+    directory = write_scenario(run, rows=happy_rows(deals=()))
+    verdict = rejudge(run, only=one_deal_per_lead.PROPERTY)
+    assert [result.property for one in verdict.scenarios for result in one.results] == ["one_deal_per_lead"]
+    assert verdict.verdict == "fail"
+    assert not directory.verdict_file.exists()
+    assert not run.verdict_file.exists()
+    assert rejudge(run, only=one_winner.PROPERTY).verdict == "pass"
+
+
+def test_one_property_that_a_whole_run_left_idle_is_not_proven(tmp_path: Path) -> None:
+    run = the_run(tmp_path, whole=True)
+    write_logs(run, HAPPY)
+    write_scenario(run)
+    verdict = rejudge(run, only=one_winner.PROPERTY)
+    assert (verdict.verdict, verdict.idle) == ("unknown", ("one_winner",))
+
+
+def test_judging_again_tells_how_far_it_has_come(run: RunDirectory) -> None:
+    for name in ("first", "second"):
+        write_scenario(run, name)
+    told: list[tuple[int, int]] = []
+    rejudge(run, on_scenario=lambda done, of: told.append((done, of)))
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_causes_are_those_of_all_scenarios_together(run: RunDirectory) -> None:
+    for name in ("first", "second"):
+        write_scenario(run, name, rows=happy_rows(deals=()))
+    cause = rejudge(run).causes[0]
+    assert cause.scenarios == ("first", "second")
+    assert "one_deal_per_lead" in cause.properties
 
 
 # --- the log outside of all scenarios ---------------------------------------------------------------------------

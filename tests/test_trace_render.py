@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.contract.log_lines import kind_of
-from harness.trace.render import MOST_LINES, line_text, shortest_trace, tree
+from harness.trace.render import MOST_LINES, claim_trace, line_text, shortest_trace, tree
 from tests.builders import (
     Story,
     duplicate,
@@ -16,6 +16,7 @@ from tests.builders import (
     qualified_lead,
     received,
     settled,
+    uid,
 )
 
 
@@ -100,17 +101,75 @@ def test_lines_of_other_events_are_left_out_of_a_trace() -> None:
     assert "deal.created" not in "\n".join(trace_of(other))
 
 
-def test_a_tree_has_every_line_once_and_deeper_under_its_cause() -> None:
+def test_a_tree_has_every_line_once_with_its_time_first_and_deeper_under_its_cause() -> None:
     story = qualified_lead()
     texts = list(tree(judged(story.lines).flow))
-    assert [text.strip() for text in texts] == [line_text(line) for line in story.lines]  # type: ignore[arg-type]
-    depth = {text.split()[2]: len(text) - len(text.lstrip()) for text in texts}
-    assert depth["rule.evaluated"] == 0 + depth["action.started"]
+    flat = [" ".join(text.split()) for text in texts]
+    assert sorted(flat) == sorted(" ".join(line_text(line).split()) for line in story.lines)  # type: ignore[arg-type]
+    assert all(text[15:17] == "  " and not text.startswith(" ") for text in texts)
+    depth = depths(texts)
+    assert depth["rule.evaluated"] == depth["action.started"] == depth["event.received"] + 2
     assert depth["call.sent"] == depth["action.started"] + 2
+    assert depth["event.published"] == depth["event.stored"] + 2
+
+
+def depths(texts: list[str]) -> dict[str, int]:
+    """How far each kind is indented where it stands first."""
+    found: dict[str, int] = {}
+    for text in texts:
+        kind = text[29:].strip().split()[0]
+        found.setdefault(kind, len(text[29:]) - len(text[29:].lstrip()))
+    return found
+
+
+def test_a_span_stands_in_one_piece_however_its_lines_interleave_with_another() -> None:
+    story = moved_lead(Story())
+    received(story, "moved", "d1")
+    received(story, "moved", "d2", redelivered=True)
+    settled(story, "moved", "d1")
+    settled(story, "moved", "d2")
+    kinds = [text[29:].split()[0] for text in tree(judged(story.lines).flow)]
+    at = kinds.index("event.received")
+    assert kinds[at : at + 4] == ["event.received", "event.settled", "event.received", "event.settled"]
+
+
+def test_spans_that_name_each_other_as_parents_are_shown_all_the_same() -> None:
+    story = Story()
+    story.write("crm", "http.request.received", "a", parent="b")
+    story.write("crm", "http.request.received", "b", parent="a")
+    story.write("crm", "http.request.received", "c", parent="c")
+    assert len(list(tree(judged(story.lines).flow))) == 3
 
 
 def test_a_tree_marks_every_break_at_its_line() -> None:
     found = judged(moved_lead(Story()).lines)
     texts = list(tree(found.flow, found.broken))
-    assert texts[-1].strip() == "✗ published → received: MISSING  event.received (by automation)"
-    assert "event.published" in texts[-2]
+    (at,) = [number for number, text in enumerate(texts) if "✗" in text]
+    assert texts[at].split(maxsplit=2)[::2] == ["automation", "published → received: MISSING  event.received"]
+    assert "event.published" in texts[at - 1]
+
+
+def test_a_tree_marks_what_should_have_gone_before_before_its_line() -> None:
+    found = judged(duplicated_lead().without("event.deduplicated"))
+    texts = list(tree(found.flow, found.broken))
+    (at,) = [number for number, text in enumerate(texts) if "MISSING  event.deduplicated" in text]
+    assert "event.settled" in texts[at + 1]
+
+
+# --- a flow in which no edge is broken --------------------------------------------------------------------------
+
+
+def test_a_claim_about_an_entity_is_marked_after_what_the_flow_says_of_it() -> None:
+    texts = claim_trace(judged(qualified_lead().lines).flow, {uid("deal")}, "crm", "there are two of them")
+    assert texts[-1].split(maxsplit=1) == ["crm", "✗ there are two of them"]
+    assert "change.committed" in texts[0]
+    assert not any("patch" in text for text in texts)
+
+
+def test_a_claim_about_nothing_that_the_flow_names_shows_all_of_it_cut_in_its_middle() -> None:
+    story = exhausted_lead()
+    texts = claim_trace(judged(story.lines).flow, {"nobody"}, "crm", "x" * 1000)
+    assert len(texts) == MOST_LINES
+    assert len(texts[-1]) < 200
+    left_out = next(int(text.split()[1]) for text in texts if "…" in text and "lines" in text)
+    assert left_out + MOST_LINES - 2 == len(story.lines)

@@ -110,7 +110,7 @@ def _timed(fault: Fault, lines: list[Line], numbers: list[int]) -> Fault:
     return msgspec.structs.replace(fault, ts=lines[max(0, bisect(numbers, fault.number) - 1)].ts)
 
 
-_PLACE = re.compile(rb'"(ts|service|instance|correlation_id)" *: *"([^"\\]*)"|"(seq)" *: *(\\d+)')
+_PLACE = re.compile(rb'"(ts|service|instance|correlation_id)" *: *"([^"\\]*)"|"(seq)" *: *(\d+)')
 """A broken line most often still tells whose it was, and then only that flow is in the dark."""
 
 

@@ -15,6 +15,7 @@ from harness.checks import (
     no_leak,
     one_deal_per_lead,
     one_winner,
+    sources_agree,
     stage_chain,
     trace_complete,
 )
@@ -34,5 +35,6 @@ ALL: tuple[Property, ...] = (
     log_contract.PROPERTY,
     no_leak.PROPERTY,
     errors_explained.PROPERTY,
+    sources_agree.PROPERTY,
     evidence_sufficient.PROPERTY,
 )

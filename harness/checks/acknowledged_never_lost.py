@@ -58,4 +58,6 @@ def check(evidence: Evidence) -> Result:
     return answer(NAME, seen=len(acknowledged), floor=0, findings=findings)
 
 
-PROPERTY = Property(NAME, "every change answered 2xx is there at the end", ("operations", "rows"), check)
+PROPERTY = Property(
+    NAME, "every change answered 2xx is there at the end", ("operations", "rows"), check, severity="critical"
+)

@@ -128,4 +128,5 @@ PROPERTY = Property(
     "history rows and outbox rows match one to one, and outbox ids = ids on the tap",
     ("rows.leads", "rows.deals", "rows.history", "rows.outbox", "tap"),
     check,
+    severity="critical",
 )

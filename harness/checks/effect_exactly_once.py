@@ -210,4 +210,5 @@ PROPERTY = Property(
     "one effect per (rule, entity) that was triggered, none that was not; one alert per dead letter",
     ("rows", "received", "lines", "resting"),
     check,
+    severity="critical",
 )

@@ -70,4 +70,5 @@ PROPERTY = Property(
     "a 5xx, an error line or a needless publish has a fault of ours as its reason",
     ("lines", "faults"),
     check,
+    severity="minor",
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
 from harness.checks import ALL
-from harness.checks.verdict import Finding, Result
+from harness.checks.explain import explained
+from harness.checks.verdict import Finding, Property, Result
 from harness.evidence.evidence import Evidence
 
 Verdict = Literal["pass", "fail", "unknown"]
@@ -33,16 +34,20 @@ class ScenarioVerdict(Struct, frozen=True, kw_only=True):
         return [result.property for result in self.results if result.status == "fail"]
 
 
-def judge(evidence: Evidence) -> ScenarioVerdict:
+def judge(evidence: Evidence, properties: Sequence[Property] = ALL) -> ScenarioVerdict:
     """Ask every property. Its order of severity: fail, unknown, pass; idle counts for nothing."""
-    results = tuple(prop.check(evidence) for prop in ALL)
+    return conclude(evidence, [prop.check(evidence) for prop in properties])
+
+
+def conclude(evidence: Evidence, results: Sequence[Result]) -> ScenarioVerdict:
+    """What these results make of a scenario, each finding with all that a person needs to act on it."""
     scenario = evidence.scenario
     statuses = {result.status for result in results}
     failed = scenario.error is not None or "fail" in statuses
     return ScenarioVerdict(
         scenario=scenario.name,
         verdict="fail" if failed else "unknown" if "unknown" in statuses else "pass",
-        results=results,
+        results=explained(results, evidence, {prop.name: prop.severity for prop in ALL}),
         faults=tuple(f"{fault.kind} on {fault.place} ({fault.hits} hits)" for fault in evidence.faults),
         error=scenario.error,
     )
@@ -54,7 +59,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return "fail" if "fail" in found else "unknown" if "unknown" in found or not found else "pass"
 
 
-def idle_everywhere(verdicts: Iterable[ScenarioVerdict]) -> list[str]:
+def idle_everywhere(verdicts: Iterable[ScenarioVerdict], properties: Sequence[Property] = ALL) -> list[str]:
     """Properties that no scenario exercised: a promise that was never put to the test is not proven."""
     exercised = {result.property for verdict in verdicts for result in verdict.results if result.status != "idle"}
-    return [prop.name for prop in ALL if prop.name not in exercised]
+    return [prop.name for prop in properties if prop.name not in exercised]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.evidence.evidence import Evidence
+from harness.evidence.log_files import JUST_STOPS
 
 NAME = "log_contract"
 
@@ -17,6 +18,8 @@ def check(evidence: Evidence) -> Result:
             says=f"{broken.file}:{broken.number}: {broken.problem}",
             service=services[broken.file],
             trace=(broken.excerpt,) if broken.excerpt else (),
+            at=broken.ts if broken.ts[:1].isdigit() else None,
+            severity="major" if broken.problem.endswith(JUST_STOPS) else None,
         )
         for broken in evidence.broken_lines
     ]
@@ -24,4 +27,6 @@ def check(evidence: Evidence) -> Result:
     return answer(NAME, seen=len(evidence.lines), floor=1, findings=findings, doubts=doubts)
 
 
-PROPERTY = Property(NAME, "every line valid, no sequence gap, no line twice or out of order", ("lines",), check)
+PROPERTY = Property(
+    NAME, "every line valid, no sequence gap, no line twice or out of order", ("lines",), check, severity="minor"
+)

@@ -77,4 +77,5 @@ PROPERTY = Property(
     "every event id ends in exactly one place: processed, dead-lettered or queued; nothing unexpected",
     ("rows.outbox", "rows.processed", "resting", "tap", "scenario.planted", "lines"),
     check,
+    severity="critical",
 )

@@ -67,4 +67,5 @@ PROPERTY = Property(
     "at most one deal a lead; exactly one where the rule's trigger was committed",
     ("rows.deals", "rows.history", "rows.rules", "resting", "lines", "operations"),
     check,
+    severity="critical",
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from harness.checks import log_contract
-from harness.checks.judge import ScenarioVerdict, Verdict, idle_everywhere, judge, worst
-from harness.checks.verdict import Finding
+from harness.checks import ALL, log_contract
+from harness.checks.causes import Cause, causes_of
+from harness.checks.judge import ScenarioVerdict, Verdict, conclude, idle_everywhere, judge, worst
+from harness.checks.verdict import Finding, Property
 from harness.evidence.evidence import Evidence, load_evidence, read_logs, within
 from harness.evidence.log_files import END
 from harness.evidence.records import ScenarioRecord
@@ -34,40 +35,77 @@ class RunVerdict(Struct, frozen=True, kw_only=True):
     """What all scenarios of a run say together. ``idle``: properties that a whole run never put to the test.
 
     ``failures``: what failed without evidence of its own (a canary that survived, a stack that did not come up).
+    ``causes``: all findings once more, those of one cause together, the gravest first.
     """
 
     verdict: Verdict
     scenarios: tuple[ScenarioVerdict, ...]
     idle: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
         return [finding for scenario in self.scenarios for finding in scenario.findings]
 
 
-def rejudge(run: RunDirectory) -> RunVerdict:
-    """Judge every scenario of a run with today's checks, from its evidence alone. Raises EvidenceError, TargetError."""
-    record = read_json(run.run_file, RunRecord)
-    target = load_target(Path(record.target_file))
-    for directory in run.scenarios():
-        write_json(directory.verdict_file, judge(load_evidence(directory, target)))
-    return summarise(run)
+def rejudge(
+    run: RunDirectory,
+    *,
+    only: Property | None = None,
+    on_scenario: Callable[[int, int], object] = lambda done, of: None,
+) -> RunVerdict:
+    """Judge every scenario of a run with today's checks, from its evidence alone. Raises EvidenceError, TargetError.
+
+    The verdicts are written, unless one property alone is asked (``only``). What failed without evidence of its own
+    cannot be judged again, and stays a failure. ``on_scenario`` is told how many are done, of how many.
+    """
+    target = load_target(Path(read_json(run.run_file, RunRecord).target_file))
+    properties = (only,) if only else ALL
+    folders = run.scenarios()
+    scenarios = []
+    for number, directory in enumerate(folders, start=1):
+        scenarios.append(judge(load_evidence(directory, target), properties))
+        if not only:
+            write_json(directory.verdict_file, scenarios[-1])
+        on_scenario(number, len(folders))
+    if only:
+        return _together(run, scenarios, properties)
+    before = read_json(run.verdict_file, RunVerdict).failures if run.verdict_file.exists() else ()
+    verdict = _together(run, scenarios, properties, before)
+    write_json(run.verdict_file, verdict)
+    return verdict
 
 
 def summarise(run: RunDirectory, failures: Sequence[str] = ()) -> RunVerdict:
     """Put the written verdicts of a run together, and look at the log that no scenario covers."""
-    record = read_json(run.run_file, RunRecord)
-    target = load_target(Path(record.target_file))
     scenarios = [read_json(directory.verdict_file, ScenarioVerdict) for directory in run.scenarios()]
-    scenarios += _outside_of_scenarios(run, target)
-    idle = tuple(idle_everywhere(scenarios)) if record.whole else ()
+    return _together(run, scenarios, ALL, failures)
+
+
+def _together(
+    run: RunDirectory,
+    scenarios: Sequence[ScenarioVerdict],
+    properties: Sequence[Property],
+    failures: Sequence[str] = (),
+) -> RunVerdict:
+    record = read_json(run.run_file, RunRecord)
+    scenarios = list(scenarios)
+    if log_contract.PROPERTY in properties:
+        scenarios += _outside_of_scenarios(run, load_target(Path(record.target_file)))
+    idle = tuple(idle_everywhere(scenarios, properties)) if record.whole else ()
     verdicts: list[Verdict] = [scenario.verdict for scenario in scenarios]
     if idle:
         verdicts.append("unknown")
     if failures:
         verdicts.append("fail")
-    return RunVerdict(verdict=worst(verdicts), scenarios=tuple(scenarios), idle=idle, failures=tuple(failures))
+    return RunVerdict(
+        verdict=worst(verdicts),
+        scenarios=tuple(scenarios),
+        idle=idle,
+        failures=tuple(failures),
+        causes=tuple(causes_of(finding for scenario in scenarios for finding in scenario.findings)),
+    )
 
 
 def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[ScenarioVerdict]:
@@ -83,5 +121,4 @@ def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[Scenari
         evidence = Evidence(scenario=record, target=target, logs=logs)
         result = log_contract.check(evidence)
         if result.findings or evidence.lost_lines:  # no line at all is no doubt here
-            verdict: Verdict = "fail" if result.findings else "unknown"
-            yield ScenarioVerdict(scenario=name, verdict=verdict, results=(result,))
+            yield conclude(evidence, [result])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -15,8 +15,17 @@ Status = Literal["pass", "fail", "unknown", "idle"]
 speaks of; a scenario may leave a property idle, a whole gate may not."""
 
 
+Severity = Literal["critical", "major", "minor"]
+"""``critical``: data or an effect is lost, doubled or invented. ``major``: another promise is broken. ``minor``: what
+happened is right, its papers or its log lines are not."""
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
 class Finding(Struct, frozen=True, kw_only=True):
-    """One broken promise, with what a person needs to act on it. ``trace``: at most 15 lines."""
+    """One broken promise, with what a person needs to act on it. ``trace``: at most 15 lines.
+
+    A property says what it knows; ``judge`` fills in the rest, from ``severity`` on, and the trace of a flow.
+    """
 
     property: str
     says: str
@@ -25,6 +34,16 @@ class Finding(Struct, frozen=True, kw_only=True):
     entity: str | None = None
     correlation_id: str | None = None
     trace: tuple[str, ...] = ()
+    severity: Severity | None = None
+    at: str | None = None
+    """The moment of it, as log lines write it."""
+    fault: str | None = None
+    """What was broken at that moment, by us."""
+    scenario: str | None = None
+    reproduce: str | None = None
+    """The command that runs its scenario again."""
+    more: int = 0
+    """So many findings like this one were made and not kept."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -46,6 +65,7 @@ class Property:
     statement: str
     reads: tuple[str, ...]
     check: Callable[[Evidence], Result]
+    severity: Severity = "major"
 
 
 def answer(name: str, *, seen: int, floor: int, findings: Sequence[Finding] = (), doubts: Sequence[str] = ()) -> Result:

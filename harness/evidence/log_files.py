@@ -6,7 +6,6 @@ what it may have said) differs from a *lost event* (no hole, yet the line that h
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,13 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.log_lines import ContractViolation, Count, Line, ServiceStopped, decode_line
+from harness.evidence.disorder import Disorder, disorder, mended
 from harness.evidence.records import ProcessStart
 
 BEGINNING, END = "", "~"
 """Before and after every timestamp, in text order."""
+JUST_STOPS = "the log just stops"
+"""So ends what is said of a process that died of itself: its log is no worse than it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,11 @@ def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
         reader.read(number, raw.removesuffix(b"\r"))
     if torn and start.how != "running":
         reader.report(len(whole) + 1, torn, "the last line is torn: no newline at its end")
+    _report_disorder(reader, start)
     lost = [*_holes(reader, start), *_early_end(reader, start)]
     if start.how in ("forced", "crashed"):
         problem = "it did not end when it was asked to" if start.how == "forced" else "it ended by itself"
-        reader.broken.append(
-            BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: the log just stops", "")
-        )
-    _report_disorder(reader)
+        reader.broken.append(BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: {JUST_STOPS}", ""))
     return ProcessLog(
         start.service, reader.instance, start.file, start.how == "killed",
         tuple(reader.lines), tuple(reader.broken), tuple(lost),
@@ -143,23 +143,20 @@ def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
 
 def _early_end(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
     """A process that was asked to stop says ``service.stopped`` last; without it, the end of its log is missing."""
-    last = max(reader.lines, key=lambda line: line.seq, default=None)
-    ended = isinstance(last, ServiceStopped)
+    ended = any(isinstance(line, ServiceStopped) for line in reversed(reader.lines))
     if start.how == "stopped" and not ended:
         first = max((seq for seq, _, _ in reader.positions), default=-1) + 1
         yield LostLines(start.service, reader.instance, start.file, first, None, reader.last_ts, END)
 
 
-def _report_disorder(reader: _Reader) -> None:
-    seen: Counter[int] = Counter()
-    highest = -1
-    for seq, ts, number in reader.positions:
-        seen[seq] += 1
-        problem = (
-            f"seq {seq} stands there a second time: the line was duplicated" if seen[seq] > 1
-            else f"seq {seq} stands after seq {highest}: lines were swapped" if seq < highest
-            else None
-        )  # fmt: skip
-        if problem:
-            reader.broken.append(BrokenLine(reader.file, number, ts, problem, ""))
-        highest = max(highest, seq)
+def _report_disorder(reader: _Reader, start: ProcessStart) -> None:
+    """Whatever stands where it was not written. Mends the reader's positions, so that one alteration is no hole."""
+    reader.positions, altered = mended(reader.positions)
+    found = [*altered, *disorder(reader.positions), *_after_its_end(reader, start)]
+    reader.broken += [BrokenLine(reader.file, one.number, one.ts, one.problem, "") for one in found]
+
+
+def _after_its_end(reader: _Reader, start: ProcessStart) -> Iterable[Disorder]:
+    if reader.positions and start.ended_at and reader.positions[-1][1] > start.ended_at:
+        _seq, ts, number = reader.positions[-1]
+        yield Disorder(number, start.ended_at, f"ts {ts} is after {start.ended_at}, when its process had ended")

@@ -38,6 +38,10 @@ class RunDirectory:
     def run_file(self) -> Path:
         return self.root / "run.json"
 
+    @property
+    def verdict_file(self) -> Path:
+        return self.root / "verdict.json"
+
     def logs(self, stack: str) -> Path:
         return self.root / "logs" / stack
 

@@ -1,7 +1,7 @@
 """Logs of millions of lines to measure an audit on: realistic, of all kinds, with faults planted at known places.
 
-One generation of processes is told in full; every later one is the same story with other ids, at a later minute. So each
-generation has its own instances, flows and entities, and writing a gigabyte takes seconds.
+One generation of processes is told in full; every later one is the same story with other ids, at a later minute. So
+each generation has its own instances, flows and entities, and writing a gigabyte takes seconds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Corpus:
 
 
 def write_audit_corpus(folder: Path, *, lines: int, faults: int = 400, missing: int = 150) -> Corpus:
-    """Write at least so many lines: one file a service, with ``faults`` faulty lines and as many flows that miss one."""
+    """Write at least so many lines, one file a service, with faulty lines and flows that miss one in them."""
     chance = random.Random(SEED)
     story = {service: b"".join(told) for service, told in _generation().items()}
     generations = max(1, -(-lines // sum(text.count(b"\n") for text in story.values())))
