@@ -297,8 +297,13 @@ def coverage(run: Path | None, as_json: bool) -> None:
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where the findings go (default: stdout).")
 def audit(
-    files: tuple[str, ...], processes: int, engine_name: EngineName, mapping: Path | None, grace_s: float, out: Path | None
-) -> None:  # fmt: skip
+    files: tuple[str, ...],
+    processes: int,
+    engine_name: EngineName,
+    mapping: Path | None,
+    grace_s: float,
+    out: Path | None,
+) -> None:
     """Check logs of any size, without the system.
 
     Every line against the contract, every process's seq for lost, repeated and moved lines, every flow for a missing
