@@ -51,7 +51,7 @@ def contradiction(seen: Sequence[Sighting], last: int) -> tuple[Sighting, Sighti
     """Two sightings of one thing that no order reconciles, the earlier one first; None if there is an order."""
     makers: dict[int, Sighting] = {}
     for sighting in seen:
-        if sighting.how == "made" and makers.setdefault(sighting.version, sighting) is not sighting:
+        if sighting.how in ("made", "begun") and makers.setdefault(sighting.version, sighting) is not sighting:
             return makers[sighting.version], sighting
     last = max(last, *(sighting.version for sighting in seen if sighting.how != "not"), 0)
     not_before, not_after = _bounds(seen)
@@ -106,8 +106,8 @@ def _findings_of_order(register: Register, seen: Sequence[Sighting], last: int) 
     earlier, later = found
     if earlier is later:
         says = f"refused for expecting version {later.version}, which was the latest all the time"
-    elif earlier.how == later.how == "made" and earlier.version == later.version:
-        says = f"two changes were told that they had made version {later.version}"
+    elif {earlier.how, later.how} <= {"made", "begun"} and earlier.version == later.version:
+        says = f"two changes made version {later.version}"
     else:
         gap_ms = (later.operation.invoked_ns - earlier.operation.returned_ns) / 1e6
         says = f"{_did(later)}, although {gap_ms:.3f} ms before it began another one {_did(earlier)}"
@@ -143,7 +143,7 @@ def _findings_of_values(
         known: dict[int, dict[str, Any]] = defaultdict(dict)
         if register.service == "pipeline":
             known[0] = {"stage": evidence.target.stages.initial}
-            for version in {sighting.version - before for sighting in seen for before in (0, 1)} - {0}:
+            for version in {sighting.version - before for sighting in seen for before in (0, 1)}:
                 if (stage := stage_at.get((*register[1:], version))) is not None:
                     known[version] = {"stage": stage}
         elif (lead := leads.get(register.entity_id)) is not None:
