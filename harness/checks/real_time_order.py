@@ -7,8 +7,8 @@ In general this is hard to decide, but not where the order of the writes is know
 memories", SIAM J. Comput. 26, 1997), and here versions tell it. Let version v have been made at the moment t(v). Who
 made it says: t(v) lies within my time. Who saw it says: t(v) is not after my end, and t(v+1) not before my beginning.
 There is an order if and only if there are moments t(1) ≤ t(2) ≤ … that obey all of these bounds, and if there are
-any, then the earliest will do. What nobody answered may have happened at any time after it began; what automation made
-has no bounds at all.
+any, then the earliest will do. What nobody answered, or what automation made in some client's flow, may have happened
+at any time after that flow began.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _findings_of_order(register: Register, seen: Sequence[Sighting], last: int) 
 
 
 def _did(sighting: Sighting) -> str:
-    what = {"begun": "made", "reached": "saw a version from", "not": "saw another version than"}
+    what = {"begun": "began the flow that made", "reached": "saw a version from", "not": "saw another version than"}
     return f"{sighting.operation.action} {what.get(sighting.how, sighting.how)} version {sighting.version}"
 
 

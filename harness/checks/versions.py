@@ -15,9 +15,9 @@ from harness.evidence.records import Operation
 
 WRITES = ("create_lead", "create_deal", "change_lead", "move_stage")
 How = Literal["made", "begun", "saw", "reached", "not"]
-"""``made``: this operation made the version. ``begun``: it made it, but its client was never told, and had perhaps
-given up by then. ``saw``: it was the latest at some moment of the operation. ``reached``: that one or a later one was.
-``not``: another one was."""
+"""``made``: this operation made the version. ``begun``: it was made in this operation's flow, by whomever and whenever.
+``saw``: it was the latest at some moment of the operation. ``reached``: that one or a later one was. ``not``: another
+one was."""
 NOWHERE = -1
 """The version of a stage that it never had."""
 
@@ -53,14 +53,20 @@ def tells_a_version(operation: Operation) -> bool:
 
 
 def sightings(evidence: Evidence) -> Iterator[Sighting]:
-    """All that the operations tell, and what the outbox adds: which version a change made that was not answered."""
+    """All that the operations tell, and what the outbox adds: in whose flow the other versions were made."""
     first_version_of = _first_versions(evidence)
+    told: set[tuple[Register, int, str]] = set()
     for operation in evidence.operations:
         if operation.outcome == "ok":
-            yield from _acknowledged(operation)
+            for sighting in _acknowledged(operation):
+                if sighting.how == "made":
+                    told.add((sighting.register, sighting.version, operation.correlation_id))
+                yield sighting
         elif operation.outcome == "refused":
             yield from _refused(operation, first_version_of)
-    yield from _unanswered(evidence)
+    for sighting in _begun(evidence):
+        if (sighting.register, sighting.version, sighting.operation.correlation_id) not in told:
+            yield sighting
 
 
 def _acknowledged(operation: Operation) -> Iterator[Sighting]:
@@ -103,16 +109,14 @@ def _first_versions(evidence: Evidence) -> dict[tuple[str, str, str], int]:
     return {(row.entity_type, row.entity_id, row.to_stage): row.version for row in rows}
 
 
-def _unanswered(evidence: Evidence) -> Iterator[Sighting]:
-    asked: dict[str, Operation] = {}
-    for operation in evidence.operations:
-        known = asked.setdefault(operation.correlation_id, operation)
-        if operation.invoked_ns < known.invoked_ns:
-            asked[operation.correlation_id] = operation
+def _begun(evidence: Evidence) -> Iterator[Sighting]:
+    """A change whose client was not answered, or that automation made, bears the correlation id of what began it."""
+    latest_first = sorted(evidence.operations, key=lambda operation: operation.invoked_ns, reverse=True)
+    began = {operation.correlation_id: operation for operation in latest_first}
     for row in evidence.rows.outbox:
-        by = asked.get(row.correlation_id)
-        if by is not None and by.outcome == "unknown" and row.causation_id is None:
-            yield Sighting(Register(row.service, row.entity_type, row.entity_id), "begun", row.entity_version, by)
+        if row.correlation_id in began:
+            register = Register(row.service, row.entity_type, row.entity_id)
+            yield Sighting(register, "begun", row.entity_version, began[row.correlation_id])
 
 
 def last_versions(evidence: Evidence) -> dict[Register, int]:
