@@ -72,8 +72,9 @@ class _Rows:
 
 def _halves(operation: Operation, done: Done, rows: _Rows, *, most: int) -> Iterator[str]:
     """What is missing, or too much, of an operation of which something is there."""
-    if len(done.events) > most or len(done.steps) > most:
-        yield f"has happened {max(len(done.events), len(done.steps))} times"
+    times = max(len(done.events), len(done.steps))
+    if times > most:
+        yield f"has happened {times} times"
     stepped = {(step.entity_type, step.entity_id, step.version) for step in done.steps}
     told = {(event.entity_type, event.entity_id, event.entity_version) for event in done.events}
     for step in done.steps:
