@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.checks.order import contradiction
 from harness.checks.real_time_order import PROPERTY as ORDER
-from harness.checks.real_time_order import contradiction
 from harness.checks.session_monotonic import PROPERTY as SESSION
 from harness.checks.verdict import Result
 from harness.checks.versions import How, Register, Sighting
@@ -136,6 +136,14 @@ def test_what_automation_made_in_a_flow_cannot_have_been_seen_before_that_flow_b
     assert ordered(at(1, 2, looked(1)), at(3, 4, moved(2)), at(5, 6, looked(2)), rows=rows).status == "pass"
 
 
+def test_what_automation_made_in_a_flow_was_not_asked_for_by_its_client() -> None:
+    """Neither is it the version that he expected, nor has it the values that he asked for."""
+    rows = msgspec.structs.replace(pipeline_rows(), outbox=_moves((1, "move 1"), (2, "move 1"), (3, "move 1")))
+    assert ordered(moved(1, expected=0), rows=rows).status == "pass"
+    told = msgspec.structs.replace(moved(1), answer={"version": 1, "changed": True, "stage": "demo"})
+    assert len([f for f in ordered(told, rows=rows).findings if "asked for" in f.says]) == 1
+
+
 def test_of_two_requests_of_one_flow_the_first_one_began_it() -> None:
     rows = msgspec.structs.replace(pipeline_rows(1), outbox=_moves((1, "move 1")))
     again = at(3, 4, moved(1, None))
@@ -226,6 +234,15 @@ def test_a_change_that_is_told_something_else_than_it_asked_for_fails() -> None:
     assert "the name that change_lead was told" in the_finding(crm_ordered(changed)).says
 
 
+def test_what_changes_with_a_version_that_was_not_to_change_it_fails() -> None:
+    changed = msgspec.structs.replace(lead_seen(2, "change_lead"), arguments={"phone": "1", "expected_version": 1})
+    says = the_finding(crm_ordered(at(1, 2, lead_seen(1, name="Eve")), at(3, 4, changed))).says
+    assert says == "the name changed with version 2, which was not to change it"
+    renamed = msgspec.structs.replace(changed, arguments={"name": "Ada"})
+    assert crm_ordered(at(1, 2, lead_seen(1, name="Eve")), at(3, 4, renamed)).status == "pass"
+    assert crm_ordered(at(1, 2, lead_seen(0, name="Eve")), at(3, 4, changed)).status == "pass"
+
+
 def test_a_lead_that_is_not_there_for_whoever_comes_after_its_creation_fails() -> None:
     created = at(1, 2, lead_asked())
     gone = operation("move_stage", 404, flow="gone", arguments={"stage": "demo", "expected_version": 0})
@@ -236,6 +253,8 @@ def test_a_lead_that_is_not_there_for_whoever_comes_after_its_creation_fails() -
 
 def test_an_acknowledgement_without_its_version_proves_nothing() -> None:
     assert ordered(without_version(moved(1))).status == "unknown"
+    rows = msgspec.structs.replace(pipeline_rows(1), outbox=_moves((1, "move 1")))
+    assert ordered(without_version(moved(1)), stale(0, 1), rows=rows).status == "unknown"
     assert crm_ordered(operation("create_lead", 201, flow="x", answer={"id": uid("lead")})).status == "unknown"
 
 

@@ -2,13 +2,6 @@
 
 What returned before another operation began comes before it; each write makes the next version; each read sees the
 latest one, with the value that this version has. (Strict serialisability, of one entity at a time.)
-
-In general this is hard to decide, but not where the order of the writes is known (Gibbons and Korach, "Testing shared
-memories", SIAM J. Comput. 26, 1997), and here versions tell it. Let version v have been made at the moment t(v). Who
-made it says: t(v) lies within my time. Who saw it says: t(v) is not after my end, and t(v+1) not before my beginning.
-There is an order if and only if there are moments t(1) ≤ t(2) ≤ … that obey all of these bounds, and if there are
-any, then the earliest will do. What nobody answered, or what automation made in some client's flow, may have happened
-at any time after that flow began.
 """
 
 from __future__ import annotations
@@ -17,21 +10,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from harness.checks.order import contradiction
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.checks.versions import NOWHERE, Register, Sighting, last_versions, sightings, tells_a_version
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Operation
 
 NAME = "real_time_order"
-Bound = tuple[float, Sighting | None]
-"""A moment, and whose time it is."""
-_NEVER = float("inf")
-_ALWAYS: Bound = (float("-inf"), None)
 
 
 def check(evidence: Evidence) -> Result:
     by_register: dict[Register, list[Sighting]] = defaultdict(list)
-    for sighting in sightings(evidence):
+    all_sightings = list(sightings(evidence))
+    for sighting in all_sightings:
         by_register[sighting.register].append(sighting)
     last = last_versions(evidence)
     findings: list[Finding] = []
@@ -39,64 +30,9 @@ def check(evidence: Evidence) -> Result:
         findings += _findings_of_order(register, seen, last.get(register, 0))
         findings += [_finding(register, sighting, says) for sighting, says in _conditions(seen)]
     findings += _findings_of_values(evidence, by_register, last)
-    timed = sum(len(seen) for seen in by_register.values())
+    told = sum(sighting.operation.outcome == "ok" and sighting.how != "begun" for sighting in all_sightings)
     floor = sum(tells_a_version(operation) for operation in evidence.operations)
-    return answer(NAME, seen=timed, floor=floor, findings=findings)
-
-
-# --- the order --------------------------------------------------------------------------------------------------
-
-
-def contradiction(seen: Sequence[Sighting], last: int) -> tuple[Sighting, Sighting] | None:
-    """Two sightings of one thing that no order reconciles, the earlier one first; None if there is an order."""
-    makers: dict[int, Sighting] = {}
-    for sighting in seen:
-        if sighting.how in ("made", "begun") and makers.setdefault(sighting.version, sighting) is not sighting:
-            return makers[sighting.version], sighting
-    last = max(last, *(sighting.version for sighting in seen if sighting.how != "not"), 0)
-    not_before, not_after = _bounds(seen)
-    moments = _earliest(seen, not_before, last)
-    for version, (moment, latecomer) in sorted(moments.items()):
-        until, witness = not_after.get(version, (_NEVER, None)) if version > 0 else _ALWAYS
-        if moment > until and latecomer is not None:
-            return witness or latecomer, latecomer
-    return None
-
-
-def _bounds(seen: Iterable[Sighting]) -> tuple[dict[int, Bound], dict[int, Bound]]:
-    """For each version: the moment before which it cannot have been made, and the one after which it cannot."""
-    not_before: dict[int, Bound] = defaultdict(lambda: _ALWAYS)
-    not_after: dict[int, Bound] = defaultdict(lambda: (_NEVER, None))
-    for sighting in seen:
-        began, ended = sighting.operation.invoked_ns, sighting.operation.returned_ns
-        if sighting.how in ("made", "saw", "reached") and ended < not_after[sighting.version][0]:
-            not_after[sighting.version] = (ended, sighting)
-        bounded = sighting.version + (sighting.how == "saw")
-        if sighting.how in ("made", "begun", "saw") and began > not_before[bounded][0]:
-            not_before[bounded] = (began, sighting)
-    return dict(not_before), dict(not_after)
-
-
-def _earliest(seen: Iterable[Sighting], not_before: dict[int, Bound], last: int) -> dict[int, Bound]:
-    """The earliest moment at which each version can have been made, and who keeps it from being earlier."""
-    others: dict[int, list[Sighting]] = defaultdict(list)
-    for sighting in seen:
-        if sighting.how == "not":
-            others[sighting.version].append(sighting)
-    versions = {*not_before, *(sighting.version for sighting in seen), *(version + 1 for version in others)}
-    moments: dict[int, Bound] = {}
-    latest = _ALWAYS
-    for version in sorted(versions):
-        latest = max(latest, not_before.get(version, _ALWAYS), key=lambda bound: bound[0])
-        moments[version] = latest if version <= last else (_NEVER, None)
-    # Who saw another version than v either saw a later one, or v was not made before he began. From the last to the
-    # first: to delay v for his sake does not delay v + 1, which comes after his end in any case.
-    for version in sorted(others, reverse=True):
-        for sighting in others[version]:
-            began, ended = sighting.operation.invoked_ns, sighting.operation.returned_ns
-            if moments[version + 1][0] > ended and began > moments[version][0]:
-                moments[version] = (began, sighting)
-    return moments
+    return answer(NAME, seen=told, floor=floor, findings=findings)
 
 
 def _findings_of_order(register: Register, seen: Sequence[Sighting], last: int) -> Iterator[Finding]:
@@ -128,9 +64,10 @@ def _conditions(seen: Iterable[Sighting]) -> Iterator[tuple[Sighting, str]]:
         expected = sighting.operation.arguments.get("expected_version")
         found = sighting.version - (sighting.how == "made")
         stale = str(sighting.operation.answer.get("type")).endswith("stale-version")
-        if sighting.operation.outcome == "ok" and expected not in (None, found):
+        told = sighting.how in ("made", "saw")
+        if told and sighting.operation.outcome == "ok" and expected not in (None, found):
             yield sighting, f"succeeded on version {found} although it expected version {expected}"
-        elif stale and sighting.how == "saw" and found == expected:
+        elif told and stale and found == expected:
             yield sighting, f"refused for expecting version {expected}, which it says is the latest"
 
 
@@ -151,6 +88,9 @@ def _findings_of_values(
         for sighting in seen:
             for says in _amiss(sighting, known, last.get(register, 0)):
                 yield _finding(register, sighting, says)
+        for sighting in seen:
+            for says in _not_asked_for(sighting, known):
+                yield _finding(register, sighting, says)
 
 
 def _amiss(sighting: Sighting, known: dict[int, dict[str, Any]], last: int) -> Iterator[str]:
@@ -163,7 +103,8 @@ def _amiss(sighting: Sighting, known: dict[int, dict[str, Any]], last: int) -> I
         for name, value in told.items():
             if known[version].setdefault(name, value) != value:
                 yield f"the {name} that {sighting.operation.action} tells of version {version} is not what it was"
-    yield from _not_as_asked(sighting.operation)
+    if sighting.how in ("made", "saw"):
+        yield from _not_as_asked(sighting.operation)
 
 
 def _not_as_asked(operation: Operation) -> Iterator[str]:
@@ -172,6 +113,16 @@ def _not_as_asked(operation: Operation) -> Iterator[str]:
             asked, told = operation.arguments[name], operation.answer[name]
             if asked is not None and _bare(told) != _bare(asked):
                 yield f"the {name} that {operation.action} was told is not the one that it asked for"
+
+
+def _not_asked_for(sighting: Sighting, known: dict[int, dict[str, Any]]) -> Iterator[str]:
+    """What else has changed with a version than its change was to: somebody has changed it without a version."""
+    operation = sighting.operation
+    if sighting.how == "made" and operation.action == "change_lead":
+        before, after = known.get(sighting.version - 1, {}), known[sighting.version]
+        for name in before.keys() & after.keys() - operation.arguments.keys() - {"version", "updated_at"}:
+            if before[name] != after[name]:
+                yield f"the {name} changed with version {sighting.version}, which was not to change it"
 
 
 def _told(sighting: Sighting) -> Iterator[tuple[int, dict[str, Any]]]:
