@@ -101,7 +101,8 @@ def test_a_refused_move_that_stands_in_history_all_the_same_fails() -> None:
 )
 def test_whatever_a_refused_flow_left_anywhere_is_found(left: dict[str, Any], what: str) -> None:
     assert the_finding(refused(move_asked(422), **left)).says == f"move_stage was refused with 422 and left {what}"
-    assert the_finding(refused(asked_raw(422), **left)).correlation_id == uid("moved")
+    raw = the_finding(refused(asked_raw(422), **left))
+    assert (raw.correlation_id, raw.edge, raw.entity) == (uid("moved"), None, None)
 
 
 def test_what_is_left_often_is_told_once_and_what_is_left_of_much_is_cut() -> None:

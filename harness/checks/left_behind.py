@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.checks.versions import WRITES
 from harness.contract.log_lines import (
@@ -25,7 +26,7 @@ class Remain:
     """One thing that shows that something happened in a flow, and which service it is from."""
 
     what: str
-    service: str
+    service: str | None
 
 
 def flows_only_of(evidence: Evidence, outcome: str) -> dict[str, list[Operation]]:
@@ -41,13 +42,11 @@ def flows_only_of(evidence: Evidence, outcome: str) -> dict[str, list[Operation]
     }
 
 
-def remains_of(evidence: Evidence, flows: Iterable[str]) -> dict[str, tuple[Remain, ...]]:
+def remains_of(evidence: Evidence, flows: Collection[str]) -> dict[str, tuple[Remain, ...]]:
     """What these flows have left anywhere: in the database, in the broker, in the sinks and in the log."""
-    wanted = set(flows)
     found: dict[str, dict[Remain, None]] = defaultdict(dict)
-    for flow, remain in _remains(evidence):
-        if flow in wanted:
-            found[flow][remain] = None
+    for flow, remain in _remains(evidence, frozenset(flows)) if flows else ():
+        found[flow][remain] = None
     return {flow: tuple(left) for flow, left in found.items()}
 
 
@@ -56,34 +55,31 @@ def named(left: Sequence[Remain], most: int = 4) -> str:
     return ", ".join(remain.what for remain in left[:most]) + (", …" if len(left) > most else "")
 
 
-def _remains(evidence: Evidence) -> Iterator[tuple[str | None, Remain]]:
+def _remains(evidence: Evidence, flows: frozenset[str | None]) -> Iterator[tuple[str, Remain]]:
     rows = evidence.rows
-    for step in rows.history:
-        yield step.correlation_id, Remain(f"a row of history (version {step.version}, {step.to_stage})", "pipeline")
-    for event in rows.outbox:
-        yield event.correlation_id, Remain(f"an outbox row ({event.event_type})", event.service)
-    for execution in rows.executions:
-        yield execution.correlation_id, Remain(f"an execution of rule {execution.rule_id}", "automation")
-    for done in rows.processed:
-        yield done.correlation_id, Remain(f"a processed {done.event_type}", "automation")
-    for alert in rows.alerts:
-        yield alert.correlation_id, Remain(f"an alert ({alert.reason})", "automation")
-    for message in evidence.tap:
-        yield message.correlation_id, Remain(f"a message ({message.type})", message.app_id or "broker")
-    for rests in evidence.resting:
-        yield rests.correlation_id, Remain(f"a message in {rests.queue}", rests.app_id or "broker")
-    for received in evidence.received:
-        yield received.correlation_id, Remain(f"a {received.kind} that was received", "automation")
-    for line in evidence.lines:
-        if isinstance(line, InBand) and not _only_looks(line):
-            yield line.correlation_id, Remain(f"a line {kind_of(line)}", line.service)
+    lines = (line for line in evidence.lines if line.correlation_id in flows and _is_effect(line))
+    kinds: tuple[tuple[Iterable[Any], Callable[[Any], Remain]], ...] = (
+        (rows.history, lambda row: Remain(f"a row of history (version {row.version}, {row.to_stage})", "pipeline")),
+        (rows.outbox, lambda row: Remain(f"an outbox row ({row.event_type})", row.service)),
+        (rows.executions, lambda row: Remain(f"an execution of rule {row.rule_id}", "automation")),
+        (rows.processed, lambda row: Remain(f"a processed {row.event_type}", "automation")),
+        (rows.alerts, lambda row: Remain(f"an alert ({row.reason})", "automation")),
+        (evidence.tap, lambda message: Remain(f"a message ({message.type})", message.app_id)),
+        (evidence.resting, lambda message: Remain(f"a message in {message.queue}", message.app_id)),
+        (evidence.received, lambda item: Remain(f"a {item.kind} that was received", "automation")),
+        (lines, lambda line: Remain(f"a line {kind_of(line)}", line.service)),
+    )
+    for found, remain_of in kinds:
+        for one in found:
+            if one.correlation_id in flows:
+                yield one.correlation_id, remain_of(one)
 
 
-def _only_looks(line: Line) -> bool:
+def _is_effect(line: Line) -> bool:
     """Requests are no effects of their own, nor are calls that ask another service for something."""
     if isinstance(line, CallSent):
-        return line.method == "GET"
-    return isinstance(line, HttpRequestReceived | HttpRequestCompleted | CallCompleted)
+        return line.method != "GET"
+    return isinstance(line, InBand) and not isinstance(line, HttpRequestReceived | HttpRequestCompleted | CallCompleted)
 
 
 # --- rows that no event tells of --------------------------------------------------------------------------------

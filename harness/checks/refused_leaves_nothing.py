@@ -15,6 +15,8 @@ from harness.evidence.evidence import Evidence
 from harness.evidence.records import Operation
 
 NAME = "refused_leaves_nothing"
+_EDGES = dict.fromkeys(("create_lead", "create_deal", "change_lead", "change_user"), "client→crm")
+_EDGES |= {"move_stage": "client→pipeline", "replay": "client→automation", "discard": "client→automation"}
 
 
 def check(evidence: Evidence) -> Result:
@@ -43,7 +45,7 @@ def _finding(operation: Operation, left: Sequence[Remain]) -> Finding:
     return Finding(
         property=NAME,
         says=f"{operation.action} was refused with {operation.http_status} and left {named(left)}",
-        service=left[0].service, edge=f"client→{left[0].service}",
+        service=left[0].service, edge=_EDGES.get(operation.action),
         entity=" ".join(entity) if entity else None, correlation_id=operation.correlation_id,
     )  # fmt: skip
 
