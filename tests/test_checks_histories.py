@@ -243,6 +243,16 @@ def test_what_changes_with_a_version_that_was_not_to_change_it_fails() -> None:
     assert crm_ordered(at(1, 2, lead_seen(0, name="Eve")), at(3, 4, changed)).status == "pass"
 
 
+def test_a_change_that_changed_nothing_is_not_to_blame_for_its_version() -> None:
+    unchanged = msgspec.structs.replace(lead_seen(2, "change_lead", changed=False), arguments={"phone": "1"})
+    assert crm_ordered(at(1, 2, lead_seen(1, name="Eve")), at(3, 4, unchanged)).status == "pass"
+
+
+def test_each_change_is_made_at_a_time_of_its_own() -> None:
+    changed = lead_seen(2, "change_lead", updated_at="later")
+    assert crm_ordered(at(1, 2, lead_seen(1, updated_at="before")), at(3, 4, changed)).status == "pass"
+
+
 def test_a_lead_that_is_not_there_for_whoever_comes_after_its_creation_fails() -> None:
     created = at(1, 2, lead_asked())
     gone = operation("move_stage", 404, flow="gone", arguments={"stage": "demo", "expected_version": 0})
