@@ -109,7 +109,7 @@ def _amiss(sighting: Sighting, known: dict[int, dict[str, Any]], last: int) -> I
 
 def _not_as_asked(operation: Operation) -> Iterator[str]:
     if operation.outcome == "ok" and operation.action in ("change_lead", "move_stage"):
-        for name in operation.arguments.keys() & operation.answer.keys():
+        for name in sorted(operation.arguments.keys() & operation.answer.keys()):
             asked, told = operation.arguments[name], operation.answer[name]
             if asked is not None and _bare(told) != _bare(asked):
                 yield f"the {name} that {operation.action} was told is not the one that it asked for"
@@ -120,7 +120,7 @@ def _not_asked_for(sighting: Sighting, known: dict[int, dict[str, Any]]) -> Iter
     operation = sighting.operation
     if sighting.how == "made" and operation.action == "change_lead":
         before, after = known.get(sighting.version - 1, {}), known[sighting.version]
-        for name in before.keys() & after.keys() - operation.arguments.keys() - {"version", "updated_at"}:
+        for name in sorted(before.keys() & after.keys() - operation.arguments.keys() - {"version", "updated_at"}):
             if before[name] != after[name]:
                 yield f"the {name} changed with version {sighting.version}, which was not to change it"
 
