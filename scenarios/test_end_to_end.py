@@ -28,6 +28,7 @@ def test_a_lead_walks_through_its_stages_to_the_end_and_stays_there(world: World
     for version, stage in enumerate(("contacted", "qualified", "proposal", "won"), start=1):
         moved = world.pipeline.move_lead(lead_id, stage, expected_version=version - 1)
         assert (moved.http_status, moved.answer["version"]) == (200, version)
+        assert world.pipeline.stage_of(lead_id).answer["version"] == version
     assert world.pipeline.move_lead(lead_id, "contacted").http_status == 409
     again = world.pipeline.move_lead(lead_id, "won")
     assert (again.http_status, again.answer["changed"]) == (200, False)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import pytest
 
 from chaos.faults.network import cut, slow
 from harness.clients.together import together
 from harness.environment.toxiproxy import proxy_name
-from scenarios.world import World
+from harness.environment.waiting import eventually
+from scenarios.world import WITHIN_S, World
 
 EDGES = ("pipeline→broker", "automation→database", "automation→crm")
 LEADS = 5
@@ -54,3 +58,26 @@ def test_a_broker_edge_is_cut_with_publishes_in_flight(world: World, edge: str) 
     assert {answer.outcome for answer in answers} == {"ok"}
     world.settled()
     assert world.database.unsent_events() == 0
+
+
+@pytest.mark.parametrize("service", ["crm", "pipeline"])
+def test_answers_are_lost_on_their_way_to_the_client(world: World, service: str) -> None:
+    """What was committed is there wholly although nobody was told; what had not arrived yet is not there at all."""
+    leads = world.known_leads(LEADS)
+    edge, ask = f"client→{service}", [partial(world.pipeline.move_lead, lead_id, "qualified") for lead_id in leads]
+    if service == "crm":
+        ask = [partial(world.crm.create_lead) for _ in leads]
+    before = len(world.database.rows().outbox)
+    with slow(world.site, edge, delay_ms=500) as delay, ThreadPoolExecutor(2) as clients:
+        asked = [clients.submit(together, ask)]
+        committed = eventually(
+            lambda: len(world.database.rows().outbox) - before,
+            within_s=WITHIN_S,
+            describe="a change whose answer is on its way",
+        )
+        delay.add(committed, f"{committed} changes were committed and not yet answered")
+        asked.append(clients.submit(together, ask))
+        with cut(world.site, edge):
+            answers = [answer for one in asked for answer in one.result()]
+    assert "unknown" in {answer.outcome for answer in answers}
+    world.settled()

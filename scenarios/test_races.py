@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 from harness.clients.together import together
+from harness.evidence.records import Operation
 from scenarios.world import World
 
 TEN = range(10)
@@ -39,6 +41,37 @@ def test_ten_patches_to_ten_stages_on_one_version_have_one_winner(world: World) 
     stages = world.target.stages.open[2:11]
     moves = together([partial(world.pipeline.move_lead, lead_id, stage, expected_version=1) for stage in stages])
     assert Counter(move.http_status for move in moves) == {200: 1, 409: len(stages) - 1}
+
+
+def test_readers_during_ten_patches_see_versions_that_only_rise(world: World) -> None:
+    """Whether they did is for real_time_order and session_monotonic to say. Who moves it looks at once, too."""
+    lead_id = world.new_lead()
+
+    def look_on() -> list[Operation]:
+        return [world.pipeline.stage_of(lead_id) for _ in TEN]
+
+    def move(stage: str) -> list[Operation]:
+        return [world.pipeline.move_lead(lead_id, stage), world.pipeline.stage_of(lead_id)]
+
+    clients: list[Callable[[], list[Operation]]] = [look_on] * 3
+    clients += [partial(move, stage) for stage in world.target.stages.open[1:11]]
+    done = together(clients)
+    assert {operation.outcome for one in done for operation in one} == {"ok"}
+
+
+def test_readers_of_a_lead_that_ten_clients_change_see_versions_that_only_rise(world: World) -> None:
+    lead_id = world.new_lead()
+
+    def look_on() -> list[Operation]:
+        return [world.crm.lead(lead_id) for _ in TEN]
+
+    def change(number: int) -> list[Operation]:
+        return [world.crm.change_lead(lead_id, name=f"Ada Example {number}"), world.crm.lead(lead_id)]
+
+    clients: list[Callable[[], list[Operation]]] = [look_on] * 3
+    clients += [partial(change, number) for number in TEN]
+    done = together(clients)
+    assert {operation.outcome for one in done for operation in one} == {"ok"}
 
 
 def test_ten_deals_for_one_lead_make_one(world: World) -> None:

@@ -27,7 +27,8 @@ def test_two_pipelines_move_the_same_leads_with_one_relay_between_them(world: Wo
         clients = (world.pipeline, world.pipeline_at(second))
         for turn, stage in enumerate(WALK):
             moves = together([partial(clients[(turn + n) % 2].move_lead, lead, stage) for n, lead in enumerate(leads)])
-            assert {move.http_status for move in moves} == {200}
+            looks = together([partial(client.stage_of, lead) for client in clients for lead in leads])
+            assert {answer.http_status for answer in (*moves, *looks)} == {200}
         contest = together(
             [partial(clients[n % 2].move_lead, leads[0], "qualified", expected_version=len(WALK)) for n in range(10)]
         )

@@ -15,9 +15,13 @@ from harness.checks import (
     no_leak,
     one_deal_per_lead,
     one_winner,
+    real_time_order,
+    refused_leaves_nothing,
+    session_monotonic,
     sources_agree,
     stage_chain,
     trace_complete,
+    unknown_is_atomic,
 )
 from harness.checks.verdict import Property
 
@@ -28,7 +32,11 @@ ALL: tuple[Property, ...] = (
     message_conservation.PROPERTY,
     effect_exactly_once.PROPERTY,
     acknowledged_never_lost.PROPERTY,
+    refused_leaves_nothing.PROPERTY,
+    unknown_is_atomic.PROPERTY,
     one_winner.PROPERTY,
+    real_time_order.PROPERTY,
+    session_monotonic.PROPERTY,
     dead_letter_accounting.PROPERTY,
     entity_event_order.PROPERTY,
     trace_complete.PROPERTY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import uuid
 from functools import cache
 from typing import Any
@@ -21,11 +22,19 @@ def tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+class _Session(threading.local):
+    """The session of one client in the thread that asks for it: made anew in each."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.name = recording.new_session()
+
+
 class ServiceClient:
     """A bearer token, one base address, and a recording. Safe to share between threads; close it after use."""
 
     def __init__(self, base_url: str, token: str, recording: Recording, *, timeout_s: float = 10.0) -> None:
         self.recording = recording
+        self._session = _Session(recording)
         self._http = httpx.Client(
             base_url=base_url,
             headers={"Authorization": f"Bearer {token}"},
@@ -67,6 +76,7 @@ class ServiceClient:
             invoked_ns=invoked_ns,
             http_status=http_status,
             answer=answer,
+            session=self._session.name,
         )
 
 

@@ -24,6 +24,7 @@ class Recording:
     awaited_deliveries: dict[str, int] = field(default_factory=dict)
     """Message id → how often it must have been received before the system can be at rest."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)
+    _sessions: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_operation(
@@ -37,6 +38,7 @@ class Recording:
         invoked_ns: int,
         http_status: int | None,
         answer: dict[str, Any],
+        session: str = "",
     ) -> Operation:
         """Write down one operation that has just returned, or has been given up (``http_status`` None)."""
         operation = Operation(
@@ -51,10 +53,15 @@ class Recording:
             outcome=outcome_of(http_status),
             http_status=http_status,
             answer=answer,
+            session=session,
         )
         with self._lock:
             self.operations.append(operation)
         return operation
+
+    def new_session(self) -> str:
+        """A name for what one client is going to do in one thread."""
+        return f"s{next(self._sessions)}"
 
     def expect_dead_letter(self, operation: Operation, *, reason: str) -> None:
         """Announce that the flow of this operation will end in the dead-letter queue, for this reason."""

@@ -11,7 +11,10 @@ Outcome = Literal["ok", "refused", "unknown"]
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """What one client asked for and what it was told. Times are monotonic nanoseconds of the harness's one clock."""
+    """What one client asked for and what it was told. Times are monotonic nanoseconds of the harness's one clock.
+
+    ``session``: what one client does in one thread, one operation after the other; empty where nobody wrote it down.
+    """
 
     operation_id: int
     action: Literal[
@@ -26,6 +29,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     http_status: int | None
     answer: dict[str, Any]
+    session: str = ""
 
 
 class Planted(Struct, frozen=True, kw_only=True):
