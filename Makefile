@@ -25,6 +25,9 @@ bench: setup  ## how fast the reference CRM is, as ratios to what its servers do
 docs: setup  ## the pages that are made: docs/properties.md from the last whole test and gate, docs/contract/
 	@$(BIN)/gauntlet docs $(ARGS)
 
+bench-audit: setup  ## how fast an audit is, beside those who only parse (some minutes; ARGS="--many 0")
+	@$(BIN)/gauntlet bench-audit $(ARGS)
+
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 
 servers: $(VENV)/.made  ## PostgreSQL, RabbitMQ and toxiproxy-server, installed where they are missing
