@@ -117,6 +117,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "timer.cancelled": {"status": "cancelled", "rule_id": RULE, "due_at": moment(3000)},
     "service.started": {"status": "ok", "version": "1", "pid": 1},
     "service.stopped": {"status": "graceful", "version": "1", "pid": 1},
+    "dependency.changed": {"status": "down", "dependency": "database", "error": None},
+    "metrics.snapshot": {"status": "ok", "counters": {}, "histograms": {}},
     "library.message": {"status": "ok", "logger": "pika", "message": "hello"},
 }  # fmt: skip
 _WITH_EVENT_TYPE = ("event.stored", "event.published", "rule.evaluated")

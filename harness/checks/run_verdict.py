@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.checks import log_contract
+from harness.checks import log_contract, metrics_agree
 from harness.checks.judge import ScenarioVerdict, Verdict, idle_everywhere, judge, worst
 from harness.checks.verdict import Finding
 from harness.evidence.evidence import Evidence, load_evidence, read_logs, within
@@ -71,7 +71,7 @@ def summarise(run: RunDirectory, failures: Sequence[str] = ()) -> RunVerdict:
 
 
 def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[ScenarioVerdict]:
-    """What the processes wrote after the last scenario of their stack has to keep the contract too."""
+    """What the processes wrote after the last scenario of their stack has to keep the contract too, and to add up."""
     ends: dict[str, str] = {}
     for directory in run.scenarios():
         scenario = read_json(directory.scenario_file, ScenarioRecord)
@@ -81,7 +81,7 @@ def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[Scenari
         record = ScenarioRecord(name=name, stack=stack, target=target.name, seed=0, since=end, until=END)
         logs = tuple(within(log, end, END) for log in read_logs(run, stack))
         evidence = Evidence(scenario=record, target=target, logs=logs)
-        result = log_contract.check(evidence)
-        if result.findings or evidence.lost_lines:  # no line at all is no doubt here
-            verdict: Verdict = "fail" if result.findings else "unknown"
-            yield ScenarioVerdict(scenario=name, verdict=verdict, results=(result,))
+        results = (log_contract.check(evidence), metrics_agree.check(evidence))
+        failed = any(result.findings for result in results)
+        if failed or evidence.lost_lines:  # no line at all is no doubt here
+            yield ScenarioVerdict(scenario=name, verdict="fail" if failed else "unknown", results=results)
