@@ -13,7 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.log_lines import ContractViolation, Line, MetricsSnapshot, decode_line
+from harness.contract.log_lines import (
+    ContractViolation,
+    EventReceived,
+    EventSettled,
+    Line,
+    MetricsSnapshot,
+    decode_line,
+)
 from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, read_process_log
 from harness.evidence.records import (
     Fault,
@@ -141,13 +148,21 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
         tuple(line for line in log.lines if since < line.ts <= until),
         tuple(broken for broken in log.broken if since < (broken.ts or END) <= until),
         tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
-        _since_its_last_metrics([line for line in log.lines if line.ts <= since]),
+        _since_it_counted_at_rest([line for line in log.lines if line.ts <= since]),
     )
 
 
-def _since_its_last_metrics(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """From its start, if it has told none yet."""
-    begin = max((index for index, line in enumerate(lines) if isinstance(line, MetricsSnapshot)), default=0)
+def _since_it_counted_at_rest(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """From its last metrics with no delivery in hand, or from its start."""
+    begin = 0
+    in_hand: set[str] = set()
+    for index, line in enumerate(lines):
+        if isinstance(line, EventReceived):
+            in_hand.add(line.delivery_id)
+        elif isinstance(line, EventSettled):
+            in_hand.discard(line.delivery_id)
+        elif isinstance(line, MetricsSnapshot) and not in_hand:
+            begin = index
     return tuple(lines[begin:])
 
 

@@ -62,7 +62,7 @@ class ProcessLog:
     broken: tuple[BrokenLine, ...]
     lost: tuple[LostLines, ...]
     before: tuple[Line, ...] = ()
-    """Of a window: what it wrote before, from its last metrics on, for those tell sums since its start."""
+    """Of a window: what it wrote before, from its last metrics at rest on, for those tell sums since its start."""
 
 
 @dataclass(slots=True)
