@@ -179,5 +179,10 @@ def test_a_fault_that_does_not_say_since_when_proves_nothing() -> None:
     assert judged(asked(GONE + 5, True), faults=(fault(effective_at=""),), lines=log()).status != "fail"
 
 
+def test_an_outage_and_nobody_asked_is_unknown() -> None:
+    whole = scenario(since=moment(0), until=moment(END), format=2)
+    assert PROPERTY.check(evidence(TRUTHFUL, faults=(fault(),), scenario=whole)).status == "unknown"
+
+
 def test_without_an_outage_it_is_idle() -> None:
     assert PROPERTY.check(evidence(TRUTHFUL, health=(asked(5, False),))).status == "idle"

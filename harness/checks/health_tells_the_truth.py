@@ -38,7 +38,9 @@ def check(evidence: Evidence) -> Result:
         *_once_back(evidence, suffered, lives, calm, within_s),
         *(claim for life in lives for claim in _noticed(evidence, suffered, life, calm, within_s)),
     ]
-    return answer(NAME, seen=len(claims), floor=0, findings=[finding for finding in claims if finding is not None])
+    unasked = evidence.scenario.format >= 2 and not evidence.health  # who suffers from an outage is always asked
+    findings = [finding for finding in claims if finding is not None]
+    return answer(NAME, seen=0 if unasked else len(claims), floor=int(unasked), findings=findings)
 
 
 # --- when there was nothing else --------------------------------------------------------------------------------
