@@ -169,6 +169,15 @@ def test_a_scenario_begins_with_the_last_snapshot_before_it() -> None:
     )
 
 
+def test_what_was_before_the_first_snapshot_is_not_counted_again() -> None:
+    story = Story()
+    posted(story, 2)
+    counted(story, {POSTED: 2}, service="crm", took=2)
+    posted(story)
+    counted(story, {POSTED: 3}, service="crm", took=3)
+    assert judged(story).status == "pass"
+
+
 def test_one_snapshot_alone_says_nothing() -> None:
     story = Story()
     posted(story)

@@ -23,7 +23,7 @@ def test_an_unsent_event_fails_and_names_service_id_and_flow() -> None:
 
 
 def test_an_event_that_later_ones_have_passed_fails_and_says_so() -> None:
-    finding = the_finding(judged(stored("created", id=4, sent=False), stored("deal", id=5), stored("deal", id=9)))
+    finding = the_finding(judged(stored("deal", id=9), stored("created", id=4, sent=False), stored("deal", id=3)))
     assert "never sent, although later ones up to id 9 were sent: id 4" in finding.says
 
 
