@@ -84,11 +84,13 @@ class MetricsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Promises about time, in seconds. ``readiness_s``: until a service says so when a dependency goes, or is back;
-    ``first_success_s``, ``backlog_s``: after the last fault, until clients are served, and until all is worked off."""
+    ``first_success_s``, ``backlog_s``: after the last fault, until clients are served, and until all is worked off;
+    ``standstill_s``: whatever is at work is never silent for so long."""
 
     readiness_s: float
     first_success_s: float
     backlog_s: float
+    standstill_s: float
 
 
 class SchemaPromises(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -263,7 +263,7 @@ class World:
         """Heal what is still broken, wait for rest, write the evidence down, and let all properties judge it."""
         self.site.proxy.restore_all(self.target.edges)
         if self._rested_at != self._activity():
-            self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else self._patience_s())
+            self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
         rest = self._rest
         self._ask_health_after_outages()
         self._tap += self.broker.drain_tap()
@@ -308,14 +308,6 @@ class World:
         self._rest = self._watch.await_quiet(within_s=WITHIN_S, stalled_s=stalled_s)
         self._rested_at = self._activity() if self._rest.quiet else None
         return self._rest
-
-    def _patience_s(self) -> float:
-        """How long a system that did not come to rest before may be silent: its time to recover has to be over."""
-        bounds, faults = self.target.bounds, self.recording.faults
-        if bounds is None or not faults:
-            return 2.0
-        healed = max(fault.healed_at for fault in faults)
-        return max(2.0, bounds.backlog_s + 1 - seconds_between(healed, wall_now()))
 
     def _activity(self) -> tuple[int, ...]:
         """Grows with everything that may disturb a system at rest: it is the same as long as it rests."""

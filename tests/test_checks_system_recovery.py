@@ -14,6 +14,7 @@ from harness.evidence.log_files import LostLines
 from harness.evidence.records import Fault, Operation
 from tests.builders import (
     Story,
+    asked,
     evidence,
     lead_asked,
     moment,
@@ -29,7 +30,7 @@ from tests.builders import (
 
 bounds = target().bounds
 assert bounds is not None
-FIRST_S, BACKLOG_S = int(bounds.first_success_s), int(bounds.backlog_s)
+FIRST_S, BACKLOG_S, STANDSTILL_S = int(bounds.first_success_s), int(bounds.backlog_s), int(bounds.standstill_s)
 HEALED, END = 100, 200
 SECOND_NS = 1_000_000_000
 
@@ -57,6 +58,14 @@ def judged(
     return PROPERTY.check(evidence(lines or [], **parts))
 
 
+def stir(second: int) -> Line:
+    """Something of another flow that shows the system at work."""
+    story = Story(flow="created")
+    asked(story, "crm", "post")
+    story.lines[0].ts = moment(second)
+    return story.lines[0]
+
+
 def handled(second: int | None, status: str = "acked") -> list[Line]:
     """An event that is stored in the outage and settled at this second, if ever."""
     story = moved_lead(Story())
@@ -76,14 +85,20 @@ def handled(second: int | None, status: str = "acked") -> list[Line]:
 def test_an_event_that_is_handled_too_late_fails_and_names_its_flow() -> None:
     finding = the_finding(judged(lines=handled(HEALED + 30)))
     assert finding.says == (
-        f"1 event(s) waited when the last fault healed at {moment(HEALED)}, and were not done with 30.0 s later, "
+        f"1 event(s) waited when the last fault healed at {moment(HEALED)}, and were done with 30.0 s later, "
         f"expected within {BACKLOG_S} s"
     )
     assert (finding.service, finding.correlation_id) == ("automation", uid("moved"))
 
 
 def test_a_consumer_that_never_comes_back_fails() -> None:
-    assert "1 never were" in the_finding(judged(lines=handled(None))).says
+    assert "and still did 100.0 s later" in the_finding(judged(lines=handled(None))).says
+
+
+def test_a_standstill_with_a_backlog_fails_before_its_time_is_over() -> None:
+    lines = [*handled(None), stir(HEALED + 1)]
+    finding = the_finding(judged(lines=lines, until=HEALED + 1 + STANDSTILL_S))
+    assert finding.says.endswith(f"and still did 7.0 s later; nothing had stirred for {STANDSTILL_S}.0 s")
 
 
 def test_a_retry_is_not_the_end_of_it() -> None:
@@ -116,8 +131,9 @@ def test_it_counts_from_the_last_fault() -> None:
     assert judged(lines=handled(150), faults=(fault(), fault(148))).status == "pass"
 
 
-def test_a_scenario_that_ends_before_the_bound_proves_nothing() -> None:
-    assert judged(lines=handled(None), until=HEALED + BACKLOG_S - 1).status == "pass"
+def test_a_scenario_that_ends_while_it_is_still_at_work_proves_nothing() -> None:
+    lines = [*handled(None), stir(HEALED + BACKLOG_S - 2)]
+    assert judged(lines=lines, until=HEALED + BACKLOG_S - 1).status == "pass"
 
 
 def test_where_lines_were_lost_one_that_is_missing_is_unknown() -> None:

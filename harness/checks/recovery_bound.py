@@ -1,6 +1,7 @@
 """After the last fault has been healed, clients are served and the backlog is worked off within their bounds.
 
-Where nobody asks afterwards, nobody has to be served; where nothing waited, there is no backlog.
+Where nobody asks afterwards, nobody has to be served; where nothing waited, there is no backlog. A system that has come
+to a standstill before its time is over has not recovered either: more waiting would not help it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.contract.log_lines import EventDeadLettered, EventSettled, EventStored, Line
+from harness.contract.log_lines import EventDeadLettered, EventSettled, EventStored, InBand, Line
 from harness.evidence.clock import later, seconds_between
 from harness.evidence.evidence import Evidence
+from harness.evidence.log_files import END
 from harness.evidence.records import Operation
 from harness.target import Bounds
 
@@ -90,24 +92,31 @@ def _is_the_end(line: Line) -> bool:
 def _not_worked_off(
     evidence: Evidence, backlog: dict[str, tuple[EventStored, str | None]], healed: str, bounds: Bounds
 ) -> Iterator[Finding]:
-    """One finding for all. What was never done counts until the end of the scenario, if that is long enough."""
+    """At most one finding for what came too late, and one for what never came."""
     limit = later(healed, bounds.backlog_s)
-    late = [(line, done) for line, done in backlog.values() if (done or evidence.scenario.until) > limit]
-    never = sum(done is None for _, done in late)
-    if late and not (never and evidence.lost_lines):
-        line = late[0][0]
-        waited_s = max(seconds_between(healed, done or evidence.scenario.until) for _, done in late)
-        says = (
-            f"{len(late)} event(s) waited when the last fault healed at {healed}, and were not done with "
-            f"{waited_s:.1f} s later, expected within {bounds.backlog_s:g} s"
-        )
-        yield Finding(
-            property=NAME,
-            says=f"{says}; {never} never were" if never else says,
-            service="automation",
-            entity=f"{line.entity_type} {line.entity_id}",
-            correlation_id=line.correlation_id,
-        )
+    late = [(line, done) for line, done in backlog.values() if done is not None and done > limit]
+    if late:
+        waited_s = seconds_between(healed, max(done for _, done in late))
+        says = f"{waited_s:.1f} s later, expected within {bounds.backlog_s:g} s"
+        yield _finding(late[0][0], len(late), f"when the last fault healed at {healed}, and were done with {says}")
+    never = [line for line, done in backlog.values() if done is None]
+    if never and not evidence.lost_lines:
+        until = evidence.lines[-1].ts if evidence.scenario.until == END else evidence.scenario.until
+        stirred = next(line.ts for line in reversed(evidence.lines) if isinstance(line, InBand))
+        silent_s = seconds_between(stirred, until)
+        if until > limit or silent_s >= bounds.standstill_s:
+            says = f"{seconds_between(healed, until):.1f} s later; nothing had stirred for {silent_s:.1f} s"
+            yield _finding(never[0], len(never), f"when the last fault healed at {healed}, and still did {says}")
+
+
+def _finding(line: EventStored, count: int, says: str) -> Finding:
+    return Finding(
+        property=NAME,
+        says=f"{count} event(s) waited {says}",
+        service="automation",
+        entity=f"{line.entity_type} {line.entity_id}",
+        correlation_id=line.correlation_id,
+    )
 
 
 PROPERTY = Property(
