@@ -58,13 +58,13 @@ def died_at_once(reason: str = "non_retryable") -> list[Line]:
     return story.lines
 
 
-def climbing() -> list[Line]:
-    """One delivery that found crm gone and went up the ladder, seconds 7 to 12."""
+def climbing(http_status: int | None = None) -> list[Line]:
+    """One delivery whose call to crm was answered so, or not at all, and that went up the ladder."""
     story = moved_lead(Story())
     received(story, "moved", "d1")
     evaluated(story, "d1")
     started(story, "d1")
-    called(story, "d1", http_status=None)
+    called(story, "d1", http_status=http_status)
     settled(story, "moved", "d1", "retried")
     return story.lines
 
@@ -108,6 +108,27 @@ def test_every_fault_that_takes_a_dependency_away_is_an_outage(kind: str, place:
         f"the outage of {dependency} ({kind} on {place})"
         in the_finding(judged(died_at_once(), fault(kind, place))).says
     )
+
+
+def test_what_dies_because_a_peer_has_lost_its_database_is_blamed_on_that() -> None:
+    finding = the_finding(judged(died_at_once("exhausted"), fault(place="crm→database")))
+    assert "the outage of database (cut on crm→database)" in finding.says
+    assert finding.edge == "crm→database"
+
+
+def test_a_peer_without_its_database_is_not_gone() -> None:
+    assert judged(climbing(), fault(place="crm→database")).status == "pass"
+
+
+@pytest.mark.parametrize(("http_status", "verdict"), [(503, "fail"), (500, "pass"), (404, "pass")])
+def test_an_attempt_turned_away_by_a_peer_without_its_database_fails(http_status: int, verdict: str) -> None:
+    assert judged(climbing(http_status), fault(place="crm→database")).status == verdict
+
+
+def test_a_call_that_was_sent_before_the_outage_may_have_been_turned_away_for_something_else() -> None:
+    sent = next(line for line in climbing(503) if line.status == "sent")
+    outage = fault(place="crm→database", since=int(sent.ts[17:19]) + 1)
+    assert judged(climbing(503), outage).status == "pass"
 
 
 def test_a_dead_letter_that_nobody_told_of_is_blamed_on_the_outage_too() -> None:

@@ -10,25 +10,35 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.contract.log_lines import CallCompleted, EventDeadLettered, EventReceived, EventSettled, Line
+from harness.contract.log_lines import CallCompleted, CallSent, EventDeadLettered, EventReceived, EventSettled, Line
 from harness.evidence.clock import later
 from harness.evidence.evidence import Evidence
 from harness.evidence.outages import Outage, outages
+from harness.target import Target
 
 NAME = "outage_dead_letters_nothing"
 _SERVICE = "automation"
 _OTHER_REASONS = ("schema_invalid", "loop_guard")
 """What dies of these would have died on the best of days."""
+_UNAVAILABLE = 503
 AFTER_S = 5.0
 """So long after an outage what it began may still die of it: longer than the ladder takes."""
 
 
 def check(evidence: Evidence) -> Result:
-    suffered = [o for o in outages(evidence.target, evidence.faults) if _SERVICE in o.services]
+    suffered = [o for o in outages(evidence.target, evidence.faults) if _is_felt(evidence.target, o)]
     findings = [*_deaths(evidence, suffered), *_burnt(evidence, suffered)] if suffered else []
     seen = sum(isinstance(line, EventReceived) for line in evidence.lines) if suffered else 0
     floor = min(1, len(evidence.rows.outbox)) if suffered and not evidence.lost_lines else 0
     return answer(NAME, seen=seen, floor=floor, findings=findings)
+
+
+def _is_felt(target: Target, outage: Outage) -> bool:
+    """By whoever handles events, or by one whom it calls, who can then do nothing for it."""
+    if _SERVICE in outage.services:
+        return True
+    called = {service for service in outage.services if f"{_SERVICE}→{service}" in target.edges}
+    return bool(called) and outage.dependency != "broker"
 
 
 # --- what died --------------------------------------------------------------------------------------------------
@@ -80,14 +90,16 @@ def _unannounced(evidence: Evidence) -> Iterator[tuple[str | None, list[str], st
 def _burnt(evidence: Evidence, suffered: Sequence[Outage]) -> Iterator[Finding]:
     """Deliveries sent up the ladder while the dependency that they needed was wholly gone.
 
-    Only what must be so is blamed on the outage: a call to that very peer which nobody answered while it was gone, or
-    a delivery that came and went while there was no database, without which nothing can be found out about it.
+    Only what must be so is blamed on the outage: a call to that very peer which nobody answered while it was gone; one
+    that a peer without its database turned away; or a delivery that came and went while there was no database at all,
+    without which nothing can be found out about it.
     """
     for outage in (o for o in suffered if o.total and o.dependency != "broker"):
         begin = bisect_left(evidence.lines, outage.since, key=lambda line: line.ts)
         end = bisect_right(evidence.lines, outage.until, key=lambda line: line.ts)
         lines = evidence.lines[begin:end]
-        climbed = list(_climbed_from_database(lines) if outage.dependency == "database" else _climbed(lines, outage))
+        own_database = outage.dependency == "database" and _SERVICE in outage.services
+        climbed = list(_climbed_blindly(lines) if own_database else _climbed_in_vain(lines, outage))
         if climbed:
             events = {line.event_id for line in climbed}
             says = (
@@ -97,7 +109,7 @@ def _burnt(evidence: Evidence, suffered: Sequence[Outage]) -> Iterator[Finding]:
             yield _finding(outage, says, climbed[0].correlation_id)
 
 
-def _climbed_from_database(lines: Sequence[Line]) -> Iterator[EventSettled]:
+def _climbed_blindly(lines: Sequence[Line]) -> Iterator[EventSettled]:
     received: set[str] = set()
     for line in lines:
         if isinstance(line, EventReceived):
@@ -106,18 +118,24 @@ def _climbed_from_database(lines: Sequence[Line]) -> Iterator[EventSettled]:
             yield line
 
 
-def _climbed(lines: Sequence[Line], outage: Outage) -> Iterator[EventSettled]:
-    unanswered: dict[str | None, bool] = {}
+def _climbed_in_vain(lines: Sequence[Line], outage: Outage) -> Iterator[EventSettled]:
+    """The last call for an event before it climbed tells why it did."""
+    sent: set[str] = set()
+    in_vain: dict[str | None, bool] = {}
     for line in lines:
-        if isinstance(line, CallCompleted) and line.service == _SERVICE:
-            lost = line.status in ("timeout", "connection_error")
-            unanswered[line.event_id] = lost and line.peer == outage.dependency
-        elif isinstance(line, EventSettled) and line.status == "retried" and unanswered.get(line.event_id):
+        if isinstance(line, CallSent) and line.service == _SERVICE:
+            sent.add(line.span_id)
+        elif isinstance(line, CallCompleted) and line.service == _SERVICE:
+            unanswered = line.peer == outage.dependency and line.status in ("timeout", "connection_error")
+            turned_away = line.peer in outage.services and line.http_status == _UNAVAILABLE and line.span_id in sent
+            in_vain[line.event_id] = unanswered or turned_away
+        elif isinstance(line, EventSettled) and line.status == "retried" and in_vain.get(line.event_id):
             yield line
 
 
 def _finding(outage: Outage, says: str, correlation_id: str | None) -> Finding:
-    edge = f"{_SERVICE}→{outage.dependency}"
+    loser = _SERVICE if _SERVICE in outage.services else min(outage.services)
+    edge = f"{loser}→{outage.dependency}"
     return Finding(property=NAME, says=says, service=_SERVICE, edge=edge, correlation_id=correlation_id)
 
 
