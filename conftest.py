@@ -37,9 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--source-root", metavar="DIR", default=str(PROJECT_ROOT), help="folder that holds the system's code"
     )
-    group.addoption(
-        "--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long the database server is down (3)"
-    )
+    group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
 
 

@@ -66,6 +66,41 @@ class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str]
 
 
+class Counted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a metric counts: the lines of this kind, a series for each combination of these fields of theirs."""
+
+    kind: str
+    labels: tuple[str, ...] = ()
+
+
+class MetricsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names of metrics, as the ``metrics.snapshot`` lines have them. ``processed``: the counter of events that were
+    handled to their end, each of them once, however often it was delivered."""
+
+    processed: str = ""
+    counters: dict[str, Counted] = {}
+    histograms: dict[str, Counted] = {}
+
+
+class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Promises about time, in seconds. ``readiness_s``: until a service says so when a dependency goes, or is back;
+    ``first_success_s``, ``backlog_s``: after the last fault, until clients are served, and until all is worked off;
+    ``standstill_s``: whatever is at work is never silent for so long."""
+
+    readiness_s: float
+    first_success_s: float
+    backlog_s: float
+    standstill_s: float
+
+
+class SchemaPromises(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the database has to enforce by itself: ``unique``, each as ``table(column, …)``, and that a column whose
+    name ends in ``moments`` holds moments (of which each has its time zone, whatever its name)."""
+
+    unique: tuple[str, ...] = ()
+    moments: str = ""
+
+
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole system, as read from its TOML file."""
 
@@ -77,6 +112,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: dict[str, str]
     services: dict[str, ServiceSpec]
     rows: dict[str, str]
+    metrics: MetricsSpec = MetricsSpec()
+    bounds: Bounds | None = None
+    schema_promises: SchemaPromises = SchemaPromises()
     alert_path: str = ""
     """Where, at the receiver of webhooks, alerts of dead letters go."""
 

@@ -141,7 +141,7 @@ def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
         if not counts:  # one property alone was asked
             continue
         told = "  ".join(f"{counts[status]:>3} {mark} {status}" for status, mark in _MARKS.items() if counts[status])
-        yield f"  {name:<24} {told}"
+        yield f"  {name:<28} {told}"
     for failure in verdict.failures:
         yield f"  ✗ {failure}"
     if verdict.idle:

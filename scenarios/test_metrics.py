@@ -24,6 +24,9 @@ def test_counters_count_what_clients_and_events_did(world: World) -> None:
     world.deliver_again(world.published(correlation_id=moves[0].correlation_id, type="lead.stage.changed"))
     world.settled()
     after = {service: _counters(world, service) for service in services}
+    for service in services:
+        is_logged = partial(_is_logged, world, service, after[service])
+        eventually(is_logged, within_s=WITHIN_S, describe=f"{service} logs the counters that it showed")
 
     def grown(service: str, series: str) -> float:
         return after[service][series] - before[service].get(series, 0)
@@ -34,9 +37,6 @@ def test_counters_count_what_clients_and_events_did(world: World) -> None:
     assert grown("automation", 'actions_total{action="create_deal",status="succeeded"}') == 3
     assert grown("automation", "events_processed_total") == len(world.database.rows().processed)
     assert grown("automation", "events_deduplicated_total") == 1
-    for service in services:
-        is_logged = partial(_is_logged, world, service, after[service])
-        eventually(is_logged, within_s=WITHIN_S, describe=f"{service} logs the counters that it showed")
 
 
 def _counters(world: World, service: str) -> dict[str, float]:

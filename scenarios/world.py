@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import httpx
 
 from chaos.faults.site import FaultSite
 from chaos.proxy.toxiproxy import FaultProxy
+from harness.checks.health_tells_the_truth import LATE_S
 from harness.checks.judge import ScenarioVerdict, judge
 from harness.checks.trace_complete import surroundings_of
 from harness.clients.broker import Broker
@@ -21,12 +22,13 @@ from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
 from harness.environment import rabbitmq
 from harness.environment.stack import Stack
-from harness.environment.waiting import eventually
-from harness.evidence.clock import monotonic_ns, wall_now
+from harness.environment.waiting import NeverHappened, eventually
+from harness.evidence.clock import monotonic_ns, seconds_between, wall_now
 from harness.evidence.evidence import killed_instances, load_evidence
 from harness.evidence.log_tail import LogTail
+from harness.evidence.outages import outages
 from harness.evidence.recording import Recording
-from harness.evidence.records import ExecutionRow, Operation, ScenarioRecord, TapMessage
+from harness.evidence.records import ExecutionRow, Fault, HealthProbe, Operation, ScenarioRecord, TapMessage
 from harness.evidence.run_directory import RunDirectory, write_json
 from harness.evidence.write import write_evidence
 from harness.target import Target
@@ -73,6 +75,7 @@ class World:
             service=stack.processes.__getitem__,
             memory_alarm=lambda on: rabbitmq.set_memory_alarm(stack.broker.record, on=on),
             log=self._log.read_on,
+            look=self._ask_health_in_an_outage,
         )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
 
@@ -197,12 +200,40 @@ class World:
 
     def ready(self, service: str) -> bool:
         """What the service (or its replica) says of itself, asked past every proxy."""
-        spec = self.target.services[self.stack.replicas.get(service, service)]
-        url = self.stack.url(service) + spec.ready
+        return self._ask_health(service, within_s=2.0).ready
+
+    def _ask_health(self, process: str, *, within_s: float) -> HealthProbe:
+        """What it says goes into the evidence too."""
+        service = self.stack.replicas.get(process, process)
+        asked_at, ready = wall_now(), False
         try:
-            return self._plain.get(url).status_code == 200
+            answer = self._plain.get(self.stack.url(process) + self.target.services[service].ready, timeout=within_s)
+            ready = answer.status_code == 200
         except httpx.TransportError:
-            return False
+            pass
+        probe = HealthProbe(service=service, process=process, asked_at=asked_at, answered_at=wall_now(), ready=ready)
+        self.recording.health.append(probe)
+        return probe
+
+    def _ask_health_in_an_outage(self, fault: Fault) -> None:
+        """Right before a fault is undone that has lasted so long that its services must know of it."""
+        bounds = self.target.bounds
+        if bounds is None or seconds_between(fault.injected_at, wall_now()) < bounds.readiness_s:
+            return
+        for outage in outages(self.target, [fault]):
+            for service in outage.services:
+                self._ask_health(service, within_s=0.5)
+
+    def _ask_health_after_outages(self) -> None:
+        """Who suffered from one says that it is ready again; if it does not, it is asked until its time is over."""
+        suffered, bounds = outages(self.target, self.recording.faults), self.target.bounds
+        if not suffered or bounds is None:
+            return
+        healed = max(fault.healed_at for fault in self.recording.faults)
+        left_s = bounds.readiness_s + 2 * LATE_S - seconds_between(healed, wall_now())
+        for service in sorted({service for outage in suffered for service in outage.services}):
+            with suppress(NeverHappened):
+                eventually(partial(self.ready, service), within_s=max(0.0, left_s), describe=f"{service} to be ready")
 
     def until_unready(self, service: str) -> None:
         """Wait until a service has noticed that it cannot do its work."""
@@ -234,8 +265,9 @@ class World:
         if self._rested_at != self._activity():
             self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
         rest = self._rest
+        self._ask_health_after_outages()
         self._tap += self.broker.drain_tap()
-        self.until = wall_now()
+        self.until, until_ns = wall_now(), monotonic_ns()
         scenario = ScenarioRecord(
             name=self.name,
             stack=self.stack.name,
@@ -249,6 +281,8 @@ class World:
             quiet=rest.quiet,
             awaited=rest.awaited,
             error=error,
+            format=2,
+            clock=(self.until, until_ns),
         )
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()
@@ -260,6 +294,7 @@ class World:
             resting=resting,
             received=self.sinks.received(),
             rows=rows,
+            schema=self.database.schema(),
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)

@@ -55,6 +55,11 @@ IDLE_WHEN_HAPPY = (
     "one_winner",
     "session_monotonic",
     "dead_letter_accounting",
+    "outage_dead_letters_nothing",
+    "metrics_agree",
+    "health_tells_the_truth",
+    "recovery_bound",
+    "schema",
 )
 """What ``happy_evidence`` does not put to the test: nobody is refused there, and nothing is contested or dies."""
 
@@ -126,6 +131,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "timer.cancelled": {"status": "cancelled", "rule_id": RULE, "due_at": moment(3000)},
     "service.started": {"status": "ok", "version": "1", "pid": 1},
     "service.stopped": {"status": "graceful", "version": "1", "pid": 1},
+    "dependency.changed": {"status": "down", "dependency": "database", "error": None},
+    "metrics.snapshot": {"status": "ok", "counters": {}, "histograms": {}},
     "library.message": {"status": "ok", "logger": "pika", "message": "hello"},
 }  # fmt: skip
 _WITH_EVENT_TYPE = ("event.stored", "event.published", "rule.evaluated")

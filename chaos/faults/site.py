@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from chaos.proxy.toxiproxy import FaultProxy
 from harness.clients.broker import Broker
@@ -29,6 +30,8 @@ class FaultSite:
     """Raises the broker's memory alarm, or ends it."""
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
+    look: Callable[[Fault], object] = lambda _: None
+    """Called right before a fault is undone, with what is known of it: the last moment to see what it does."""
 
 
 @contextmanager
@@ -44,15 +47,17 @@ def injected(
         undoing.callback(undo)
         injected_at = wall_now()
         effect()
+        effective_at = wall_now()
         try:
             yield attestation
         finally:
+            fault = partial(Fault, kind=kind, place=place, injected_at=injected_at, effective_at=effective_at)
+            site.look(fault(healed_at=wall_now(), hits=0, proof=""))
+            healing_at = wall_now()
             undoing.close()
             site.recording.faults.append(
-                Fault(
-                    kind=kind,
-                    place=place,
-                    injected_at=injected_at,
+                fault(
+                    healing_at=healing_at,
                     healed_at=wall_now(),
                     hits=attestation.hits,
                     proof="; ".join(attestation.proofs) or "nothing attested",

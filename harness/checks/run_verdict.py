@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.checks import ALL, log_contract
+from harness.checks import ALL, log_contract, metrics_agree
 from harness.checks.causes import Cause, causes_of
 from harness.checks.judge import ScenarioVerdict, Verdict, conclude, idle_everywhere, judge, worst
 from harness.checks.verdict import Finding, Property
@@ -109,7 +109,7 @@ def _together(
 
 
 def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[ScenarioVerdict]:
-    """What the processes wrote after the last scenario of their stack has to keep the contract too."""
+    """What the processes wrote after the last scenario of their stack has to keep the contract too, and to add up."""
     ends: dict[str, str] = {}
     for directory in run.scenarios():
         scenario = read_json(directory.scenario_file, ScenarioRecord)
@@ -119,6 +119,6 @@ def _outside_of_scenarios(run: RunDirectory, target: Target) -> Iterator[Scenari
         record = ScenarioRecord(name=name, stack=stack, target=target.name, seed=0, since=end, until=END)
         logs = tuple(within(log, end, END) for log in read_logs(run, stack))
         evidence = Evidence(scenario=record, target=target, logs=logs)
-        result = log_contract.check(evidence)
-        if result.findings or evidence.lost_lines:  # no line at all is no doubt here
-            yield conclude(evidence, [result])
+        results = [log_contract.check(evidence), metrics_agree.check(evidence)]
+        if any(result.findings for result in results) or evidence.lost_lines:  # no line at all is no doubt here
+            yield conclude(evidence, results)

@@ -11,8 +11,20 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from harness.evidence.records import Rows
+from harness.evidence.records import Rows, Schema
 from harness.target import Target
+
+_COLUMNS = """
+SELECT attrelid::regclass::text AS "table", attname::text AS "column", format_type(atttypid, NULL) AS type
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped AND relnamespace IN (
+    SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema') ORDER BY 1, attnum"""
+_UNIQUE = """
+SELECT indrelid::regclass::text AS "table",
+    ARRAY(SELECT pg_get_indexdef(indexrelid, key, true) FROM generate_series(1, indnkeyatts) AS key) AS keys
+FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+WHERE indisunique AND indisvalid AND indpred IS NULL AND relkind IN ('r', 'p') AND relnamespace IN (
+    SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema') ORDER BY 1, 2"""
 
 
 class Database:
@@ -33,6 +45,16 @@ class Database:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             found = {name: connection.execute(query.encode()).fetchall() for name, query in self._target.rows.items()}
         return msgspec.convert(found, Rows)
+
+    def schema(self) -> Schema:
+        """What the catalogue says of every table that is not the server's own, in one snapshot."""
+        with self._connection() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            found = {
+                "columns": connection.execute(_COLUMNS).fetchall(),
+                "unique": connection.execute(_UNIQUE).fetchall(),
+            }
+        return msgspec.convert(found, Schema)
 
     def unsent_events(self) -> int:
         """Outbox rows that no relay has published yet."""
@@ -55,6 +77,20 @@ class Database:
         with self._connection() as connection:
             statement = self._target.database.add_rule.encode()
             connection.execute(statement, (rule_id, event_type, to_stage, action, Jsonb(parameters)))
+
+    @contextmanager
+    def holding(self, advisory_lock: int) -> Iterator[None]:
+        """Hold a lock that means only what its takers agree on, for the duration of the block."""
+        with self._connection() as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", (advisory_lock,))
+            yield
+
+    def committing(self) -> int:
+        """Sessions whose COMMIT is under way right now."""
+        with self._connection() as connection:
+            query = "SELECT count(*) AS found FROM pg_stat_activity WHERE state = 'active' AND query ILIKE 'commit%'"
+            row = connection.execute(query).fetchone()
+        return int(row["found"]) if row else 0
 
     def execute(self, statement: str) -> None:
         """Run one statement as superuser: for faults."""

@@ -8,12 +8,20 @@ from datetime import UTC, datetime, timedelta
 
 def wall_now() -> str:
     """Now, as a log line writes its ``ts``: RFC 3339 UTC with six fraction digits, so text order is time order."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _written(datetime.now(UTC))
 
 
-def later(ts: str, seconds: float) -> str:
-    """A moment after (or before) one that a log line has written."""
-    return (datetime.fromisoformat(ts) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def later(moment: str, seconds: float) -> str:
+    """A moment, so many seconds later (or earlier), written in the same way."""
+    return _written(datetime.fromisoformat(moment) + timedelta(seconds=seconds))
+
+
+def seconds_between(earlier: str, moment: str) -> float:
+    return (datetime.fromisoformat(moment) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+def _written(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def monotonic_ns() -> int:

@@ -5,7 +5,7 @@ Reading is the same in the run itself and later (``gauntlet check``), so a verdi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,10 +13,18 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.log_lines import ContractViolation, Line, decode_line
+from harness.contract.log_lines import (
+    ContractViolation,
+    EventReceived,
+    EventSettled,
+    Line,
+    MetricsSnapshot,
+    decode_line,
+)
 from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, read_process_log
 from harness.evidence.records import (
     Fault,
+    HealthProbe,
     How,
     Operation,
     ProcessStart,
@@ -24,6 +32,7 @@ from harness.evidence.records import (
     RestingMessage,
     Rows,
     ScenarioRecord,
+    Schema,
     TapMessage,
 )
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, read_json, read_records
@@ -43,6 +52,8 @@ class Evidence:
     received: tuple[Received, ...] = ()
     rows: Rows = field(default_factory=Rows)
     faults: tuple[Fault, ...] = ()
+    health: tuple[HealthProbe, ...] = ()
+    schema: Schema = field(default_factory=Schema)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """What a secret of the stack is for → its text."""
 
@@ -137,12 +148,28 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
         tuple(line for line in log.lines if since < line.ts <= until),
         tuple(broken for broken in log.broken if since < (broken.ts or END) <= until),
         tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
+        _since_it_counted_at_rest([line for line in log.lines if line.ts <= since]),
     )
+
+
+def _since_it_counted_at_rest(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """From its last metrics with no delivery in hand, or from its start."""
+    begin = 0
+    in_hand: set[str] = set()
+    for index, line in enumerate(lines):
+        if isinstance(line, EventReceived):
+            in_hand.add(line.delivery_id)
+        elif isinstance(line, EventSettled):
+            in_hand.discard(line.delivery_id)
+        elif isinstance(line, MetricsSnapshot) and not in_hand:
+            begin = index
+    return tuple(lines[begin:])
 
 
 def load_evidence(directory: ScenarioDirectory, target: Target | None = None) -> Evidence:
     """Read one scenario's evidence. Raises EvidenceError for a missing or broken file."""
     scenario = read_json(directory.scenario_file, ScenarioRecord)
+    told_more = scenario.format >= 2
     logs = [within(log, scenario.since, scenario.until) for log in read_logs(directory.run, scenario.stack)]
     return Evidence(
         scenario=scenario,
@@ -154,6 +181,8 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         received=read_records(directory.sinks_file, Received),
         rows=read_json(directory.rows_file, Rows),
         faults=read_records(directory.faults_file, Fault),
+        health=read_records(directory.health_file, HealthProbe) if told_more else (),
+        schema=read_json(directory.schema_file, Schema) if told_more else Schema(),
         secrets=_secrets(directory.run, scenario.stack),
     )
 

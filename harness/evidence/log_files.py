@@ -63,6 +63,8 @@ class ProcessLog:
     lines: tuple[Line, ...]
     broken: tuple[BrokenLine, ...]
     lost: tuple[LostLines, ...]
+    before: tuple[Line, ...] = ()
+    """Of a window: what it wrote before, from its last metrics at rest on, for those tell sums since its start."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.evidence.clock import monotonic_ns
-from harness.evidence.records import ExpectedDeadLetter, Fault, Operation, Outcome, Planted
+from harness.evidence.records import ExpectedDeadLetter, Fault, HealthProbe, Operation, Outcome, Planted
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Recording:
     operations: list[Operation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     planted: list[Planted] = field(default_factory=list)
+    health: list[HealthProbe] = field(default_factory=list)
     expected_dead_letters: list[ExpectedDeadLetter] = field(default_factory=list)
     personal: list[str] = field(default_factory=list)
     """Personal data that were sent otherwise than as an operation's arguments; they must be seen nowhere."""

@@ -57,6 +57,20 @@ class Fault(Struct, frozen=True, kw_only=True):
     healed_at: str
     hits: int
     proof: str
+    effective_at: str = ""
+    """When its effect was there: what shows it is proven only from here on."""
+    healing_at: str = ""
+    """When its undoing began, which may take effect before ``healed_at``."""
+
+
+class HealthProbe(Struct, frozen=True, kw_only=True):
+    """One question whether a service is ready, and the answer. ``process``: which of its processes was asked."""
+
+    service: str
+    process: str
+    asked_at: str
+    answered_at: str
+    ready: bool
 
 
 class ScenarioRecord(Struct, frozen=True, kw_only=True):
@@ -75,6 +89,10 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     quiet: bool = True
     awaited: tuple[str, ...] = ()
     error: str | None = None
+    format: int = 1
+    """Which evidence there has to be: 1 (older runs) had neither ``health.ndjson`` nor ``schema.json``."""
+    clock: tuple[str, int] | None = None
+    """One moment on both clocks, wall and monotonic, so that operations and lines can be compared."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -217,6 +235,28 @@ class Rows(Struct, frozen=True):
     executions: tuple[ExecutionRow, ...] = ()
     processed: tuple[ProcessedRow, ...] = ()
     alerts: tuple[AlertRow, ...] = ()
+
+
+class ColumnRow(Struct, frozen=True):
+    """``type`` as PostgreSQL writes it out: ``timestamp with time zone``."""
+
+    table: str
+    column: str
+    type: str
+
+
+class UniqueRow(Struct, frozen=True):
+    """A valid unique index (with or without a constraint) that covers every row, by its columns or expressions."""
+
+    table: str
+    keys: tuple[str, ...]
+
+
+class Schema(Struct, frozen=True):
+    """What the database itself knows of its tables, whatever any model of them says."""
+
+    columns: tuple[ColumnRow, ...] = ()
+    unique: tuple[UniqueRow, ...] = ()
 
 
 How = Literal["running", "stopped", "forced", "killed", "crashed"]

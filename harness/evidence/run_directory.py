@@ -6,7 +6,8 @@
     RUN/logs/STACK/SERVICE-N.ndjson  what each process start wrote on stdout, untouched: the one copy of the log lines
     RUN/stacks/STACK/stack.json      what was up (with credentials: mode 0600)
     RUN/scenarios/SLUG/              scenario.json, operations.ndjson, faults.ndjson, tap.ndjson, resting.ndjson,
-                                     sinks.ndjson, rows.json, and verdict.json, which judging writes anew
+                                     sinks.ndjson, rows.json, health.ndjson, schema.json, and verdict.json, which
+                                     judging writes anew
 """
 
 from __future__ import annotations
@@ -93,6 +94,14 @@ class ScenarioDirectory:
     @property
     def rows_file(self) -> Path:
         return self.root / "rows.json"
+
+    @property
+    def health_file(self) -> Path:
+        return self.root / "health.ndjson"
+
+    @property
+    def schema_file(self) -> Path:
+        return self.root / "schema.json"
 
     @property
     def verdict_file(self) -> Path:

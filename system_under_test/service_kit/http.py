@@ -241,6 +241,7 @@ class _Protocol(HttpToolsProtocol):
             answer = response_of(Problem(400, "malformed-request", "this is not HTTP/1.1", headers=headers))
             line("http.request.completed", "client_error", http_status=400, duration_ms=0.0)
         metrics.count("http.requests", method="MALFORMED", route=_UNMATCHED, status="client_error")
+        metrics.observe("http.request.duration", 0.0, method="MALFORMED", route=_UNMATCHED)
         head = b"".join(b"%b: %b\r\n" % pair for pair in answer.raw_headers)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + bytes(answer.body))
         self.transport.close()
