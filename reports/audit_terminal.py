@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from harness.audit.audit import Audit, AuditReport
 from harness.audit.engines import EngineName, engine
 from harness.audit.mapping import Mapping
-from harness.audit.sources import gather
+from harness.audit.sources import STDIN, gather
 
 MOST_KINDS = 12
 
@@ -43,6 +43,8 @@ def run_audit(
         with _progress(console) as bar:
             whole = True
             try:
+                if STDIN in names and not console.is_terminal:
+                    console.print("… reading standard input")
                 unpacking = bar.add_task("unpacking", total=None, lines="", visible=False)
                 sources = gather(names, Path(scratch), lambda size: bar.update(unpacking, advance=size, visible=True))
                 bar.update(unpacking, visible=False)

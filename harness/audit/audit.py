@@ -16,7 +16,7 @@ from harness.audit.decode import Fault
 from harness.audit.engines import Engine
 from harness.audit.mapping import Mapping
 from harness.audit.second_look import Candidate, FlowReport, LookReport, LookTask, look_again
-from harness.audit.sequence import Hole, Run, Sequences, hole_of, judge_runs
+from harness.audit.sequence import Hole, Run, Sequences, holes_of, judge_runs
 from harness.audit.sources import Source, moment_of, spans
 from harness.audit.span import BlockIndex, SpanReport, SpanTask, audit_span, flow_hash
 from harness.evidence.clock import later
@@ -150,7 +150,7 @@ class Audit:
     def _holes(self, sequences: Sequences) -> Iterator[Hole]:
         yield from (Hole(lost, reported=True) for lost in sequences.lost)
         for (source, _), fault in self._faults.items():
-            yield hole_of(self._sources[source].name, fault)
+            yield from holes_of(self._sources[source].name, fault)
 
     def _faulty_lines(self) -> Iterator[AuditFinding]:
         for (source, number), fault in self._faults.items():

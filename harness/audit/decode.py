@@ -104,10 +104,10 @@ def _line_by_line(block: Block, decode: DecodeLine) -> Page:
 
 
 def _timed(fault: Fault, lines: list[Line], numbers: list[int]) -> Fault:
-    """A line that does not tell its time is about as old as its neighbour."""
+    """A line that does not tell its time is about as old as the next one."""
     if fault.ts is not None or not lines:
         return fault
-    return msgspec.structs.replace(fault, ts=lines[max(0, bisect(numbers, fault.number) - 1)].ts)
+    return msgspec.structs.replace(fault, ts=lines[min(bisect(numbers, fault.number), len(lines) - 1)].ts)
 
 
 _PLACE = re.compile(rb'"(ts|service|instance|correlation_id)" *: *"([^"\\]*)"|"(seq)" *: *(\d+)')

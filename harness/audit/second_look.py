@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from harness.audit.decode import DecodeLine, Fault, fault_of
 from harness.audit.mapping import Mapping
-from harness.audit.sequence import Hole, hole_of
+from harness.audit.sequence import Hole, holes_of
 from harness.audit.span import BlockIndex
 from harness.contract.log_lines import ContractViolation, HttpRequestReceived, InBand, decode_line
 from harness.evidence.clock import later
@@ -30,7 +30,7 @@ class Candidate(Struct, frozen=True):
 
 
 class LookTask(Struct, frozen=True):
-    """``in_flight_from``: what is only open, and has a line from this moment on, is in flight."""
+    """``in_flight_from``: what is only open, and has a line after this moment, is in flight."""
 
     paths: list[str]
     candidates: list[Candidate]
@@ -86,7 +86,9 @@ def look_again(task: LookTask) -> LookReport:
         flows[flow] = sorted(_without_repetitions(task, members), key=lambda member: member.line.ts)
     doubted = doubtful(member.line for members in flows.values() for member in members)
     states = Counter({"complete": len(flows) - len(doubted)})
-    holes = task.holes + [hole_of(task.paths[source], fault) for source, fault in report.faults]
+    holes = _Holes(
+        [*task.holes, *(hole for source, fault in report.faults for hole in holes_of(task.paths[source], fault))]
+    )
     for flow in sorted(doubted):
         _judge(task, holes, flows[flow], states, report)
     report.states = dict(states)
@@ -134,17 +136,34 @@ def _without_repetitions(task: LookTask, members: list[_Placed]) -> Iterable[_Pl
     return {(member.line.instance, member.line.seq): member for member in reversed(members)}.values()
 
 
-def _judge(task: LookTask, holes: list[Hole], members: list[_Placed], states: Counter[str], report: LookReport) -> None:
+class _Holes:
+    """The lines that are not there: those of a known flow, and those that may have been of any."""
+
+    def __init__(self, holes: list[Hole]) -> None:
+        self._of_flow: dict[str, list[Hole]] = defaultdict(list)
+        self._of_any: list[Hole] = []
+        for hole in holes:
+            (self._of_any if hole.correlation_id is None else self._of_flow[hole.correlation_id]).append(hole)
+
+    def that_may_concern(self, flow: Flow, grace_s: float) -> list[Hole]:
+        """Those that overlap a flow, and the time in which it may have gone on."""
+        known = self._of_flow.get(flow.correlation_id, [])
+        if not self._of_any:
+            return known
+        since, until = flow.lines[0].ts, later(flow.lines[-1].ts, grace_s)
+        return known + [hole for hole in self._of_any if hole.lost.since <= until and hole.lost.until >= since]
+
+
+def _judge(task: LookTask, holes: _Holes, members: list[_Placed], states: Counter[str], report: LookReport) -> None:
     flow = Flow(members[0].line.correlation_id, [member.line for member in members])
-    until = later(flow.lines[-1].ts, task.grace_s)
-    holes = [hole for hole in holes if hole.may_concern(flow.correlation_id, flow.lines[0].ts, until)]
-    found = judge_flow(flow, Surroundings(), [hole.lost for hole in holes])
+    concerned = holes.that_may_concern(flow, task.grace_s)
+    found = judge_flow(flow, Surroundings(), [hole.lost for hole in concerned])
     report.rootless += not any(line.parent_span_id is None for line in flow.of(HttpRequestReceived))
     state: str = found.state
     if found.broken and all(broken.state == "open" for broken in found.broken):
-        state = "in_flight" if flow.lines[-1].ts >= task.in_flight_from else state
+        state = "in_flight" if flow.lines[-1].ts > task.in_flight_from else state
     states[state] += 1
-    reported = [hole.lost for hole in holes if hole.reported]
+    reported = [hole.lost for hole in concerned if hole.reported]
     explained = found.state == "unknown" and not any(lost in reported for lost in found.lost)
     if state in ("broken", "orphan", "unknown") and not explained:
         place = {id(member.line): member for member in members}

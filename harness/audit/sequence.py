@@ -14,7 +14,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from harness.audit.decode import Fault, Page
-from harness.contract.log_lines import Line, ServiceStopped
+from harness.contract.log_lines import SERVICES, Line, ServiceStopped
 from harness.evidence.log_files import BEGINNING, END, LostLines
 
 _ts, _seq, _instance = attrgetter("ts"), attrgetter("seq"), attrgetter("instance")
@@ -170,16 +170,12 @@ class Hole(Struct, frozen=True):
     correlation_id: str | None = None
     reported: bool = False
 
-    def may_concern(self, correlation_id: str, since: str, until: str) -> bool:
-        """Could one of these lines have been a part of a flow that may have gone on from ``since`` to ``until``?"""
-        if self.correlation_id is not None:
-            return self.correlation_id == correlation_id
-        return self.lost.since <= until and self.lost.until >= since
 
-
-def hole_of(file: str, fault: Fault) -> Hole:
-    """What a refused line would have said is as unknown as if it had been lost: whenever, if its flow is known."""
+def holes_of(file: str, fault: Fault) -> Iterator[Hole]:
+    """What a refused line would have said is as unknown as if it had been lost: whenever, if its flow is known; and by
+    whichever service, if that is not."""
     since, until = (BEGINNING, END) if fault.correlation_id else (fault.ts or BEGINNING, fault.ts or END)
     seq = fault.seq or 0
-    lost = LostLines(fault.service or "", fault.instance or "", file, seq, seq, since, until)
-    return Hole(lost, fault.correlation_id)
+    for service in (fault.service,) if fault.service else SERVICES:
+        lost = LostLines(service, fault.instance or "", file, seq, seq, since, until)
+        yield Hole(lost, fault.correlation_id)

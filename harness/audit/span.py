@@ -69,6 +69,14 @@ def audit_span(task: SpanTask) -> SpanReport:
     return audit.report()
 
 
+def peak_memory_kb() -> int:
+    """The most memory that this process has held. (What Linux gives as ``ru_maxrss`` may be that of its parent.)"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split(maxsplit=1)[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 class _SpanAudit:
     """What is known of a span while it is read."""
 
@@ -103,7 +111,7 @@ class _SpanAudit:
     def report(self) -> SpanReport:
         self._report.balance = self._ledger.balance()
         self._report.runs = [(source, run) for source, watch in self._watches.items() for run in watch.runs]
-        self._report.memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._report.memory_kb = peak_memory_kb()
         return self._report
 
 

@@ -6,7 +6,7 @@ Unknown fields and unknown kinds are refused. The tag is the field ``event``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,6 +23,7 @@ Milliseconds = Annotated[float, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 
 Service = Literal["crm", "pipeline", "automation"]
+SERVICES: tuple[str, ...] = get_args(Service)
 DomainService = Literal["crm", "pipeline"]
 CallingService = Literal["pipeline", "automation"]
 Automation = Literal["automation"]

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
+
+from harness.audit.span import peak_memory_kb
 
 
 def main(name: str, findings: Path, files: Sequence[str]) -> None:
@@ -20,7 +21,7 @@ def main(name: str, findings: Path, files: Sequence[str]) -> None:
     began = time.perf_counter()
     lines, memory_kb = work(files, findings)
     seconds = time.perf_counter() - began
-    memory_kb = max(memory_kb, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    memory_kb = max(memory_kb, peak_memory_kb())
     print(json.dumps({"lines": lines, "seconds": seconds, "memory_kb": memory_kb}))
 
 

@@ -113,8 +113,8 @@ def _generation() -> dict[str, list[bytes]]:
             life = _Life(told, target, chance, began_us + number, fate={(2, 3): 2, (5, 7): 9}.get((batch, number), 0))
             for _ in life.live(duplicate=(batch, number) in ((1, 1), (6, 2))):
                 pass
-            if number == 0:
-                (life.escalated, life.cancelled, life.replayed, life.discarded, life.deactivated)[batch % 5]()
+            if number == 0 and batch < 5:
+                (life.escalated, life.cancelled, life.replayed, life.discarded, life.deactivated)[batch]()
             now_us = max(now_us, life.now_us)
         for line in sorted(told.lines, key=lambda line: str(line["ts"])):
             write(line["service"], line)
