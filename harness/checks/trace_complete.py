@@ -9,7 +9,7 @@ from harness.checks.verdict import Finding, Property, Result, answer
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Planted, RuleRow
 from harness.trace.findings import FlowFinding, judge_flow
-from harness.trace.flow import Surroundings, flows_of
+from harness.trace.flow import Flow, Surroundings, lines_by_flow
 from harness.trace.render import shortest_trace
 
 NAME = "trace_complete"
@@ -34,8 +34,9 @@ def surroundings_of(
 
 def check(evidence: Evidence) -> Result:
     around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances)
-    flows = flows_of(evidence.lines)
-    judged = [judge_flow(flow, around, evidence.lost_lines) for flow in flows.values()]
+    flows, lost = lines_by_flow(evidence.lines), evidence.lost_lines
+    found = (judge_flow(Flow(correlation_id, lines), around, lost) for correlation_id, lines in flows.items())
+    judged = [flow for flow in found if flow.broken]
     findings = [finding for flow in judged if flow.state in ("broken", "orphan") for finding in _findings(flow)]
     doubts = [
         f"flow {flow.flow.correlation_id}: {flow.broken[0].edge} misses {flow.broken[0].missing}, but {flow.lost[0]}"

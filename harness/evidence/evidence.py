@@ -5,15 +5,18 @@ Reading is the same in the run itself and later (``gauntlet check``), so a verdi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from harness.contract.log_lines import ContractViolation, Line, decode_line
+from harness.contract.log_lines import ContractViolation, Envelope, Line, decode_line
 from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, read_process_log
 from harness.evidence.records import (
     Fault,
@@ -27,7 +30,10 @@ from harness.evidence.records import (
     TapMessage,
 )
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, read_json, read_records
+from harness.evidence.sharing import Sharing
 from harness.target import Target, load_target
+
+Kind = TypeVar("Kind", bound=Envelope)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,17 @@ class Evidence:
     def lines(self) -> tuple[Line, ...]:
         """The scenario's lines of all processes, in the order of their timestamps."""
         return tuple(sorted((line for log in self.logs for line in log.lines), key=lambda line: line.ts))
+
+    def of(self, kind: type[Kind]) -> Sequence[Kind]:
+        """All lines of one kind, in the order of their timestamps."""
+        return self._by_kind.get(kind, ())  # type: ignore[return-value]  # keyed by the very type
+
+    @cached_property
+    def _by_kind(self) -> dict[type[Envelope], list[Line]]:
+        by_kind: dict[type[Envelope], list[Line]] = defaultdict(list)
+        for line in self.lines:
+            by_kind[type(line)].append(line)
+        return by_kind
 
     @property
     def broken_lines(self) -> list[BrokenLine]:
@@ -118,13 +135,41 @@ def killed_instances(run: RunDirectory, stack: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def read_logs(run: RunDirectory, stack: str) -> list[ProcessLog]:
+def read_logs(run: RunDirectory, stack: str, sharing: Sharing | None = None) -> list[ProcessLog]:
     """The whole log of one stack, one entry a process start."""
     return [
-        read_process_log(path, start)
+        _kept.read(path, start, sharing or Sharing())
         for start in process_starts(run, stack)
         if (path := run.logs(stack) / start.file).exists()
     ]
+
+
+class _Kept:
+    """Logs that have been read already: each is one file for the many scenarios of a stack.
+
+    A file that was written to only just now is read again: its next change may show neither in its size nor in its
+    time.
+    """
+
+    MOST, SETTLED_S = 32, 2.0
+
+    def __init__(self) -> None:
+        self._logs: dict[Path, tuple[object, ProcessLog]] = {}
+
+    def read(self, path: Path, start: ProcessStart, sharing: Sharing) -> ProcessLog:
+        status = path.stat()
+        state = (start, status.st_size, status.st_mtime_ns)
+        known, log = self._logs.pop(path, (None, None))
+        if log is None or known != state:
+            log = read_process_log(path, start, sharing)
+        if time.time() - status.st_mtime > self.SETTLED_S:
+            self._logs[path] = (state, log)
+            if len(self._logs) > self.MOST:
+                del self._logs[next(iter(self._logs))]
+        return log
+
+
+_kept = _Kept()
 
 
 def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
@@ -142,20 +187,27 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
 
 def load_evidence(directory: ScenarioDirectory, target: Target | None = None) -> Evidence:
     """Read one scenario's evidence. Raises EvidenceError for a missing or broken file."""
-    scenario = read_json(directory.scenario_file, ScenarioRecord)
-    logs = [within(log, scenario.since, scenario.until) for log in read_logs(directory.run, scenario.stack)]
+    scenario, sharing = read_json(directory.scenario_file, ScenarioRecord), Sharing()
+    logs = [within(log, scenario.since, scenario.until) for log in read_logs(directory.run, scenario.stack, sharing)]
     return Evidence(
         scenario=scenario,
         target=target or load_target(Path(scenario.target)),
         logs=tuple(logs),
-        operations=read_records(directory.operations_file, Operation),
-        tap=read_records(directory.tap_file, TapMessage),
-        resting=read_records(directory.resting_file, RestingMessage),
-        received=read_records(directory.sinks_file, Received),
-        rows=read_json(directory.rows_file, Rows),
+        operations=read_records(directory.operations_file, Operation, sharing),
+        tap=read_records(directory.tap_file, TapMessage, sharing),
+        resting=read_records(directory.resting_file, RestingMessage, sharing),
+        received=read_records(directory.sinks_file, Received, sharing),
+        rows=_rows(directory, sharing),
         faults=read_records(directory.faults_file, Fault),
         secrets=_secrets(directory.run, scenario.stack),
     )
+
+
+def _rows(directory: ScenarioDirectory, sharing: Sharing) -> Rows:
+    rows = read_json(directory.rows_file, Rows)
+    for table in Rows.__struct_fields__:
+        sharing.share(getattr(rows, table))
+    return rows
 
 
 def _secrets(run: RunDirectory, stack: str) -> dict[str, str]:

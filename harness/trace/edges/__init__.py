@@ -6,7 +6,26 @@ Each function's name says which line closes which. Whoever adds an edge appends 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
+from harness.contract.log_lines import (
+    ActionCompleted,
+    ActionStarted,
+    CallSent,
+    ChangeCommitted,
+    DeadLetterReplayed,
+    Envelope,
+    EventDeduplicated,
+    EventPublished,
+    EventReceived,
+    EventSettled,
+    EventStored,
+    HttpRequestCompleted,
+    HttpRequestReceived,
+    InBand,
+    RuleEvaluated,
+    TimerScheduled,
+)
 from harness.trace.edges import actions, calls, causes, deliveries, outbox, requests
 from harness.trace.flow import Flow, Surroundings
 from harness.trace.obligations import Obligation
@@ -47,7 +66,46 @@ EDGES: tuple[Edge, ...] = (
     causes.change_names_its_trigger,
 )
 
+_OPENED_BY: dict[Edge, tuple[type[InBand], ...]] = {
+    requests.request_completed: (HttpRequestReceived,),
+    requests.completed_was_received: (HttpRequestCompleted,),
+    requests.request_changed: (HttpRequestCompleted,),
+    requests.change_has_request: (ChangeCommitted,),
+    outbox.change_stored_event: (ChangeCommitted,),
+    outbox.stored_by_change: (EventStored,),
+    outbox.stored_published: (EventStored,),
+    outbox.published_was_stored: (EventPublished,),
+    outbox.attempts_are_gapless: (EventPublished,),
+    deliveries.published_received: (EventPublished,),
+    deliveries.received_was_published: (EventReceived,),
+    deliveries.received_settled: (EventReceived,),
+    deliveries.settled_was_received: (EventSettled,),
+    deliveries.handled_once: (EventSettled,),
+    deliveries.duplicate_has_original: (EventDeduplicated,),
+    deliveries.retried_again: (EventSettled,),
+    deliveries.requeued_again: (EventSettled,),
+    deliveries.dead_lettered_alert: (EventSettled,),
+    deliveries.replayed_received: (DeadLetterReplayed,),
+    actions.received_evaluated: (EventSettled,),
+    actions.matched_acted: (RuleEvaluated,),
+    actions.action_completed: (ActionStarted,),
+    actions.action_was_matched: (ActionStarted, ActionCompleted),
+    actions.timer_ends: (TimerScheduled,),
+    calls.call_completed: (CallSent,),
+    calls.call_reached_peer: (CallSent,),
+    calls.request_was_called: (HttpRequestReceived,),
+    causes.causes_form_no_circle: (EventStored,),
+    causes.change_names_its_trigger: (EventStored,),
+}
+"""Kinds without which a flow has no such edge. An edge that is not named here is always looked at."""
+
 
 def obligations(flow: Flow, around: Surroundings) -> list[Obligation]:
     """All obligations of a flow, held and broken."""
-    return [obligation for edge in EDGES for obligation in edge(flow, around)]
+    return [obligation for edge in _edges_among(flow.kinds) for obligation in edge(flow, around)]
+
+
+@cache
+def _edges_among(kinds: frozenset[type[Envelope]]) -> tuple[Edge, ...]:
+    """The edges that a flow of these kinds can have."""
+    return tuple(edge for edge in EDGES if edge not in _OPENED_BY or kinds.intersection(_OPENED_BY[edge]))

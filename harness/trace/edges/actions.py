@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from harness.contract.log_lines import (
@@ -20,7 +19,7 @@ from harness.contract.log_lines import (
     TimerScheduled,
 )
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.obligations import Obligation, State, exactly_one
+from harness.trace.obligations import Obligation, State, exactly_one, tally
 
 EVALUATED = "received → rule evaluated"
 ACTED = "matched → action started → completed"
@@ -45,9 +44,9 @@ def matched_acted(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     timer that it set is cancelled."""
     ended = [line for line in flow.of(ActionCompleted) if line.status != "failed"]
     done = {(line.event_id, line.rule_id) for line in (*ended, *flow.of(TimerCancelled))}
-    successes = Counter((line.event_id, line.rule_id) for line in ended if line.status == "succeeded")
-    deaths = Counter(line.event_id for line in flow.of(EventDeadLettered))
-    given_up = deaths - Counter(line.event_id for line in flow.of(DeadLetterReplayed))
+    successes = tally((line.event_id, line.rule_id) for line in ended if line.status == "succeeded")
+    deaths = tally(line.event_id for line in flow.of(EventDeadLettered))
+    replays = tally(line.event_id for line in flow.of(DeadLetterReplayed))
     first_matches = {
         (line.event_id, line.rule_id): line for line in reversed(flow.of(RuleEvaluated)) if line.status == "matched"
     }
@@ -55,12 +54,12 @@ def matched_acted(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
         if successes[key] > 1:
             yield Obligation(ACTED, line, "excess", "no second action.completed, succeeded", line.service)
         else:
-            state: State = "closed" if key in done or line.event_id in given_up else "open"
+            state: State = "closed" if key in done or deaths[line.event_id] > replays[line.event_id] else "open"
             yield Obligation(ACTED, line, state, "action.completed, succeeded or skipped", line.service)
 
 
 def action_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed = Counter(line.span_id for line in flow.of(ActionCompleted))
+    completed = tally(line.span_id for line in flow.of(ActionCompleted))
     for line in flow.of(ActionStarted):
         state = exactly_one(completed[line.span_id], excused=line.instance in around.killed_instances)
         yield Obligation(ACTED, line, state, "action.completed", line.service)
@@ -78,7 +77,7 @@ def action_was_matched(flow: Flow, _around: Surroundings) -> Iterator[Obligation
 
 
 def timer_ends(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    ends = Counter((line.event_id, line.rule_id) for line in (*flow.of(TimerFired), *flow.of(TimerCancelled)))
+    ends = tally((line.event_id, line.rule_id) for line in (*flow.of(TimerFired), *flow.of(TimerCancelled)))
     for line in flow.of(TimerScheduled):
         state = exactly_one(ends[line.event_id, line.rule_id])
         missing = "timer.fired or timer.cancelled"

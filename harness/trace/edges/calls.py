@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from harness.contract.log_lines import CallCompleted, CallSent, HttpRequestReceived
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.obligations import Obligation, State, exactly_one
+from harness.trace.obligations import Obligation, State, exactly_one, tally
 
 INSIDE = ("crm", "pipeline", "automation")
 """Peers whose log we read. A webhook's receiver or a mail server is none of them."""
@@ -15,7 +14,7 @@ REACHED = "call sent → request received at the peer"
 
 
 def call_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed = Counter(line.span_id for line in flow.of(CallCompleted))
+    completed = tally(line.span_id for line in flow.of(CallCompleted))
     for line in flow.of(CallSent):
         state = exactly_one(completed[line.span_id], excused=line.instance in around.killed_instances)
         yield Obligation("call sent → completed", line, state, "call.completed", line.service)
@@ -23,7 +22,7 @@ def call_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
 
 def call_reached_peer(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """An answer proves that the peer received the call; a call without answer may have been received or not."""
-    received = Counter(line.parent_span_id for line in flow.of(HttpRequestReceived))
+    received = tally(line.parent_span_id for line in flow.of(HttpRequestReceived))
     answered = {line.span_id for line in flow.of(CallCompleted) if line.http_status is not None}
     for line in flow.of(CallSent):
         if line.peer in INSIDE:

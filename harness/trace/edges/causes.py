@@ -24,20 +24,22 @@ def cause_resolves(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
 
 def causes_form_no_circle(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     cause_of = {line.event_id: line.causation_id for line in flow.of(EventStored)}
+    endless: dict[str, bool] = {}
     for line in flow.of(EventStored):
-        if _circular(line.event_id, cause_of):
+        if _circular(line.event_id, cause_of, endless):
             yield Obligation(CAUSE, line, "excess", "no circle of causes", line.service)
 
 
-def _circular(event_id: str, cause_of: dict[str, str | None]) -> bool:
-    seen = {event_id}
-    cause = cause_of.get(event_id)
-    while cause is not None:
-        if cause in seen:
-            return True
-        seen.add(cause)
-        cause = cause_of.get(cause)
-    return False
+def _circular(event_id: str, cause_of: dict[str, str | None], endless: dict[str, bool]) -> bool:
+    """Do its causes never come to an end? ``endless`` keeps what is known already of those that it comes by."""
+    way: dict[str, None] = {}
+    at: str | None = event_id
+    while at is not None and at not in way and at not in endless:
+        way[at] = None
+        at = cause_of.get(at)
+    circular = at is not None and endless.get(at, True)
+    endless.update(dict.fromkeys(way, circular))
+    return circular
 
 
 def change_names_its_trigger(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from harness.contract.log_lines import ChangeCommitted, EventPublished, EventStored
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.obligations import Obligation, State, at_least_one, exactly_one
+from harness.trace.obligations import Obligation, State, at_least_one, exactly_one, tally
 
 STORED = "change → event stored"
 PUBLISHED = "stored → published"
 
 
 def change_stored_event(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    stored = Counter((line.span_id, line.entity_id) for line in flow.of(EventStored))
+    stored = tally((line.span_id, line.entity_id) for line in flow.of(EventStored))
     for line in flow.of(ChangeCommitted):
         if line.entity_type == "user":
             continue  # nobody subscribes to users: they have no event
@@ -32,7 +31,7 @@ def stored_by_change(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 def stored_published(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """A kill excuses nothing here: the row outlives the process, and the next relay publishes it."""
-    confirmed = Counter(line.event_id for line in flow.of(EventPublished) if line.status == "confirmed")
+    confirmed = tally(line.event_id for line in flow.of(EventPublished) if line.status == "confirmed")
     for line in flow.of(EventStored):
         state = at_least_one(confirmed[line.event_id])
         yield Obligation(PUBLISHED, line, state, "event.published, confirmed", line.service)
