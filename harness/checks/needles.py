@@ -1,8 +1,7 @@
-"""Finding any of many texts in much text, whatever the case of its letters: a hundred thousand of them as fast as one."""
+"""Finding any of many texts in much text, whatever the case of its letters: a hundred thousand as fast as one."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -19,11 +18,11 @@ class Needles:
     """The texts to look for."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._by_beginning: dict[bytes, dict[int, set[bytes]]] = defaultdict(lambda: defaultdict(set))
-        for text in texts:
-            needle = folded(text)
-            self._by_beginning[needle[:BEGINNING]][len(needle)].add(needle)
-        self._beginnings = list(self._by_beginning)
+        self._needles = set(map(folded, texts))
+        self._lengths: dict[bytes, set[int]] = {}
+        for needle in self._needles:
+            self._lengths.setdefault(needle[:BEGINNING], set()).add(len(needle))
+        self._beginnings = list(self._lengths)
         self._search = BytesAhoCorasick(self._beginnings, implementation=Implementation.ContiguousNFA)
 
     def found_in(self, texts: Iterable[str]) -> set[bytes]:
@@ -36,8 +35,8 @@ class Needles:
 
     def _within(self, hay: bytes) -> Iterator[bytes]:
         for index, at, _ in self._search.find_matches_as_indexes(hay, overlapping=True):
-            for length, needles in self._by_beginning[self._beginnings[index]].items():
-                if (candidate := hay[at : at + length]) in needles:
+            for length in self._lengths[self._beginnings[index]]:
+                if (candidate := hay[at : at + length]) in self._needles:
                     yield candidate
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +29,7 @@ Place = tuple[str, str | None, list[str]]
 
 def check(evidence: Evidence) -> Result:
     """Whatever the case of its letters. One finding for each thing that leaked and each kind of place."""
-    hidden = {text: what for what, text in _hidden(evidence) if len(_in_json(text)) >= SHORTEST}
+    hidden = {text: what for what, text in _hidden(evidence) if len(text) >= SHORTEST}
     said = (evidence.lines, evidence.tap, evidence.resting, [*_broken_and_refused(evidence)])
     seen = sum(map(len, said)) if hidden else 0
     needles = Needles(form for text in hidden for form in {text, _in_json(text)})
@@ -60,19 +61,18 @@ def _hidden(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _distinct(evidence: Evidence) -> set[str]:
     """Every text that could give something away, once: most are ids, and stand on many lines."""
-    texts: set[str] = set()
+    texts: set[Any] = set()
     by_kind: dict[type[Struct], list[Struct]] = defaultdict(list)
     for record in chain(evidence.lines, evidence.tap, evidence.resting):
         by_kind[type(record)].append(record)
     for kind, records in by_kind.items():
         names = text_fields(kind)
         found = map(attrgetter(*names), records)
-        texts.update(found if len(names) == 1 else chain.from_iterable(found))
+        texts.update(chain.from_iterable(found))  # each has many: attrgetter gives tuples
         for name in other_fields(kind):
             texts.update(map(_json, map(attrgetter(name), records)))
     texts.update(text for _, _, found in _broken_and_refused(evidence) for text in found)
-    texts.discard(None)  # type: ignore[arg-type]
-    return texts
+    return texts - {None}
 
 
 def _places(evidence: Evidence) -> Iterator[Place]:
