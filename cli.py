@@ -140,7 +140,7 @@ def show(run: Path, correlation_id: str) -> None:
         logs = read_logs(directory, stack)
         flow = flows_of(line for log in logs for line in log.lines).get(correlation_id)
         if flow is not None:
-            killed = frozenset(log.instance for log in logs if log.killed)
+            killed = {log.instance: log.lines[-1].ts for log in logs if log.killed and log.lines}
             lost = [hole for log in logs for hole in log.lost]
             judged = judge_flow(flow, Surroundings(killed_instances=killed), lost)
             click.echo(f"flow {correlation_id} on stack {stack}: {judged.state}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.contract.log_lines import ContractViolation, Envelope, Line, decode_line
-from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, read_process_log
+from harness.contract.log_lines import Envelope, Line
+from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, last_line, read_process_log
 from harness.evidence.records import (
     Fault,
     How,
@@ -77,8 +76,9 @@ class Evidence:
         return [lost for log in self.logs for lost in log.lost]
 
     @cached_property
-    def killed_instances(self) -> frozenset[str]:
-        return frozenset(log.instance for log in self.logs if log.killed)
+    def killed_instances(self) -> dict[str, str]:
+        """Instances that a fault of ours killed in this scenario → the moment of their last line."""
+        return {log.instance: max(line.ts for line in log.lines) for log in self.logs if log.killed and log.lines}
 
     @property
     def broker_was_killed(self) -> bool:
@@ -123,16 +123,14 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
     ]
 
 
-def killed_instances(run: RunDirectory, stack: str) -> frozenset[str]:
-    """The instances that a fault of ours has killed so far."""
-    names = set()
+def killed_instances(run: RunDirectory, stack: str) -> dict[str, str]:
+    """The instances that a fault of ours has killed so far → the moment of their last line."""
+    found = {}
     for start in process_starts(run, stack):
-        if start.how == "killed":
-            with (run.logs(stack) / start.file).open("rb") as file:
-                first = file.readline()
-            with suppress(ContractViolation):
-                names.add(decode_line(first).instance)
-    return frozenset(names)
+        last = last_line(run.logs(stack) / start.file) if start.how == "killed" else None
+        if last is not None:
+            found[last.instance] = last.ts
+    return found
 
 
 def read_logs(run: RunDirectory, stack: str, sharing: Sharing | None = None) -> list[ProcessLog]:
@@ -178,10 +176,11 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
         log.service,
         log.instance,
         log.file,
-        log.killed,
+        log.killed and log.ended_at <= until,  # whoever was killed later excuses nothing now
         tuple(line for line in log.lines if since < line.ts <= until),
         tuple(broken for broken in log.broken if since < (broken.ts or END) <= until),
         tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
+        log.ended_at,
     )
 
 

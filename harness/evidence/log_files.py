@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from harness.evidence.sharing import Sharing
 
 BEGINNING, END = "", "~"
 """Before and after every timestamp, in text order."""
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES, NEAR_THE_END_BYTES = 1 << 20, 1 << 14
 _BAD_ENDS = ("forced", "crashed")
 
 
@@ -64,6 +65,8 @@ class ProcessLog:
     lines: tuple[Line, ...]
     broken: tuple[BrokenLine, ...]
     lost: tuple[LostLines, ...]
+    ended_at: str = BEGINNING
+    """When its process was found to have ended; nothing, as long as it has not."""
 
 
 @dataclass(slots=True)
@@ -118,7 +121,9 @@ def read_process_log(path: Path, start: ProcessStart, sharing: Sharing | None = 
     lines = _faultless_lines(path, start, sharing)
     if lines:
         instance = lines[0].instance
-        return ProcessLog(start.service, instance, start.file, start.how == "killed", tuple(lines), (), ())
+        return ProcessLog(
+            start.service, instance, start.file, start.how == "killed", tuple(lines), (), (), _ended(start)
+        )
     log = _read_line_by_line(path, start)
     sharing.share(log.lines)
     return log
@@ -161,8 +166,23 @@ def _read_line_by_line(path: Path, start: ProcessStart) -> ProcessLog:
     _report_disorder(reader)
     return ProcessLog(
         start.service, reader.instance, start.file, start.how == "killed",
-        tuple(reader.lines), tuple(reader.broken), tuple(lost),
+        tuple(reader.lines), tuple(reader.broken), tuple(lost), _ended(start),
     )  # fmt: skip
+
+
+def _ended(start: ProcessStart) -> str:
+    return start.ended_at or BEGINNING
+
+
+def last_line(path: Path) -> Line | None:
+    """The last whole line of a log that keeps the contract, if it is near the end: all else is not read."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - NEAR_THE_END_BYTES))
+        near = file.read()
+    for raw in reversed(near.split(b"\n")):
+        with suppress(ContractViolation):
+            return decode_line(raw)
+    return None
 
 
 def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:

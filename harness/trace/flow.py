@@ -39,8 +39,11 @@ class Flow:
 class Surroundings:
     """What a flow's own lines cannot know. All empty is a valid beginning: then nothing is excused."""
 
-    killed_instances: frozenset[str] = frozenset()
-    """Instances that a fault of ours killed: what they left undone is explained, unless somebody else had to do it."""
+    killed_instances: Mapping[str, str] = field(default_factory=dict)
+    """Instances that a fault of ours killed → the moment of their last line: what they could not do any more is
+    explained, unless somebody else had to do it."""
+    answered: Mapping[str, str] = field(default_factory=dict)
+    """Correlation id of a client's request → a moment by which the client had its answer."""
     planted_correlations: frozenset[str] = frozenset()
     """Flows that the harness began by a message on the wire: they have no request as their root."""
     planted_events: frozenset[str] = frozenset()

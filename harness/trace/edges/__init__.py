@@ -11,6 +11,7 @@ from functools import cache
 from harness.contract.log_lines import (
     ActionCompleted,
     ActionStarted,
+    CallCompleted,
     CallSent,
     ChangeCommitted,
     DeadLetterReplayed,
@@ -24,6 +25,8 @@ from harness.contract.log_lines import (
     HttpRequestReceived,
     InBand,
     RuleEvaluated,
+    TimerCancelled,
+    TimerFired,
     TimerScheduled,
 )
 from harness.trace.edges import actions, calls, causes, deliveries, outbox, requests
@@ -58,12 +61,15 @@ EDGES: tuple[Edge, ...] = (
     actions.action_completed,
     actions.action_was_matched,
     actions.timer_ends,
+    actions.timer_was_scheduled,
     calls.call_completed,
+    calls.completed_was_sent,
     calls.call_reached_peer,
     calls.request_was_called,
     causes.cause_resolves,
     causes.causes_form_no_circle,
     causes.change_names_its_trigger,
+    causes.parent_resolves,
 )
 
 _OPENED_BY: dict[Edge, tuple[type[InBand], ...]] = {
@@ -91,11 +97,14 @@ _OPENED_BY: dict[Edge, tuple[type[InBand], ...]] = {
     actions.action_completed: (ActionStarted,),
     actions.action_was_matched: (ActionStarted, ActionCompleted),
     actions.timer_ends: (TimerScheduled,),
+    actions.timer_was_scheduled: (TimerFired, TimerCancelled),
     calls.call_completed: (CallSent,),
+    calls.completed_was_sent: (CallCompleted,),
     calls.call_reached_peer: (CallSent,),
     calls.request_was_called: (HttpRequestReceived,),
     causes.causes_form_no_circle: (EventStored,),
     causes.change_names_its_trigger: (EventStored,),
+    causes.parent_resolves: (RuleEvaluated, ActionStarted, CallSent),
 }
 """Kinds without which a flow has no such edge. An edge that is not named here is always looked at."""
 

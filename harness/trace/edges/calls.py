@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from harness.contract.log_lines import CallCompleted, CallSent, HttpRequestReceived
 from harness.trace.flow import Flow, Surroundings
+from harness.trace.kills import CALL_S, Kills
 from harness.trace.obligations import Obligation, State, exactly_one, tally
 
 INSIDE = ("crm", "pipeline", "automation")
@@ -14,10 +15,18 @@ REACHED = "call sent → request received at the peer"
 
 
 def call_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed = tally(line.span_id for line in flow.of(CallCompleted))
+    completed, kills = tally(line.span_id for line in flow.of(CallCompleted)), Kills(flow, around)
     for line in flow.of(CallSent):
-        state = exactly_one(completed[line.span_id], excused=line.instance in around.killed_instances)
+        count = completed[line.span_id]
+        state = exactly_one(count, excused=not count and kills.explain(line, within_s=CALL_S))
         yield Obligation("call sent → completed", line, state, "call.completed", line.service)
+
+
+def completed_was_sent(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    sent = {line.span_id for line in flow.of(CallSent)}
+    for line in flow.of(CallCompleted):
+        if line.span_id not in sent:
+            yield Obligation("call sent → completed", line, "orphan", "call.sent", line.service)
 
 
 def call_reached_peer(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.contract.log_lines import CallSent, EventStored, HttpRequestReceived
+from harness.contract.log_lines import (
+    ActionStarted,
+    CallSent,
+    EventDeadLettered,
+    EventStored,
+    HttpRequestReceived,
+    RuleEvaluated,
+    TimerCancelled,
+    TimerFired,
+    TimerScheduled,
+)
 from harness.trace.flow import Flow, Surroundings
 from harness.trace.obligations import Obligation
 
@@ -50,3 +60,14 @@ def change_names_its_trigger(flow: Flow, _around: Surroundings) -> Iterator[Obli
         trigger = triggers.get(parents.get(line.span_id) or "")
         if trigger is not None and line.causation_id != trigger:
             yield Obligation(CAUSE, line, "orphan", f"causation_id {trigger}, its caller's trigger", line.service)
+
+
+def parent_resolves(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    """What a process does for something, it does after that was logged. Timers and alerts wake up by themselves."""
+    spans = {(line.instance, line.span_id) for line in flow.lines}
+    timers = (*flow.of(TimerFired), *flow.of(TimerCancelled), *flow.of(TimerScheduled))
+    later = {line.event_id for line in (*timers, *flow.of(EventDeadLettered))}
+    for line in (*flow.of(RuleEvaluated), *flow.of(ActionStarted), *flow.of(CallSent)):
+        if line.event_id not in later and (line.instance, line.parent_span_id) not in spans:
+            missing = f"any line with span {line.parent_span_id}"
+            yield Obligation("span → its parent", line, "orphan", missing, line.service)

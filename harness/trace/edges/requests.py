@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from harness.contract.log_lines import ChangeCommitted, HttpRequestCompleted, HttpRequestReceived
 from harness.trace.flow import Flow, Surroundings
+from harness.trace.kills import Kills
 from harness.trace.obligations import Obligation, exactly_one, tally
 
 CHANGE = "request → change committed"
@@ -24,9 +25,10 @@ def one_root(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
 
 
 def request_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed = tally(line.span_id for line in flow.of(HttpRequestCompleted))
+    completed, kills = tally(line.span_id for line in flow.of(HttpRequestCompleted)), Kills(flow, around)
     for line in flow.of(HttpRequestReceived):
-        state = exactly_one(completed[line.span_id], excused=line.instance in around.killed_instances)
+        count = completed[line.span_id]
+        state = exactly_one(count, excused=not count and kills.explain_request(line))
         yield Obligation("request received → completed", line, state, "http.request.completed", line.service)
 
 
