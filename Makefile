@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench setup servers lock clean
+.PHONY: help gate test fuzz bench bench-judge setup servers lock clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ARGS=-q …)
 	@$(BIN)/gauntlet gate $(ARGS)
@@ -21,6 +21,9 @@ fuzz: setup  ## Schemathesis against a running stack, with all its checks on (AR
 
 bench: setup  ## how fast the reference CRM is, as ratios to what its servers do without it (three minutes)
 	@$(BIN)/gauntlet bench $(ARGS)
+
+bench-judge: $(VENV)/.made  ## how long judging 100,000 operations and a million log lines takes (half a minute)
+	@$(BIN)/gauntlet bench-judge $(ARGS)
 
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 

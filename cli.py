@@ -130,6 +130,20 @@ def bench(run_dir: Path | None) -> None:
     sys.exit(PASS if done.met else FAIL)
 
 
+@gauntlet.command("bench-judge")
+@click.option("--operations", default=100_000, show_default=True, help="So many, with ten log lines each.")
+def bench_judge(operations: int) -> None:
+    """Measure how long judging takes.
+
+    Writes a run in which all is well, and checks it. Exit code 1 if that takes more than 15 s or 1 GB.
+    """
+    from scenarios.bench.judge import measure
+
+    done = measure(_progress, operations=operations)
+    click.echo(str(done))
+    sys.exit(PASS if done.met else FAIL)
+
+
 @gauntlet.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
