@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TypeVar
 
 from harness.contract.log_lines import Envelope, InBand, Line
 
 Kind = TypeVar("Kind", bound=Envelope)
+_ts = attrgetter("ts")
+_NONE: list[InBand] = []
 
 
 class Flow:
@@ -16,14 +19,18 @@ class Flow:
 
     def __init__(self, correlation_id: str, lines: Iterable[InBand]) -> None:
         self.correlation_id = correlation_id
-        self.lines = sorted(lines, key=lambda line: line.ts)
-        self._by_kind: dict[type[Envelope], list[InBand]] = {}
+        self.lines = sorted(lines, key=_ts)
+        self._by_kind = by_kind = dict[type[Envelope], list[InBand]]()
         for line in self.lines:
-            self._by_kind.setdefault(type(line), []).append(line)
+            kind = type(line)
+            if kind in by_kind:
+                by_kind[kind].append(line)
+            else:
+                by_kind[kind] = [line]
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """All lines of one kind."""
-        return self._by_kind.get(kind, [])  # type: ignore[return-value]  # keyed by the very type
+        return self._by_kind.get(kind, _NONE)  # type: ignore[return-value]  # keyed by the very type
 
     @property
     def kinds(self) -> frozenset[type[Envelope]]:

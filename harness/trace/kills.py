@@ -32,10 +32,10 @@ _IN_TURN = (RuleEvaluated, ActionStarted, ActionCompleted, CallSent, CallComplet
 class Kills:
     """The kills that one flow has seen, and what its lines prove of each."""
 
-    def __init__(self, flow: Flow, around: Surroundings) -> None:
+    def __init__(self, flow: Flow | None, around: Surroundings) -> None:
         self._died = around.killed_instances
-        self._answered_client = around.answered.get(flow.correlation_id, END)
-        self._flow = flow
+        self._answered_client = around.answered.get(flow.correlation_id, END) if flow else END
+        self._lines = flow.lines if flow else []
         self._signs: dict[tuple[str, str], tuple[str, str, str]] | None = None
         self._parents: dict[tuple[str, str], str | None] = {}
         self._answered: dict[str, str] = {}
@@ -75,15 +75,14 @@ class Kills:
         """(instance, span) → the last line in that span or right below it, its span, and the last one of another."""
         if self._signs is None:
             self._signs = {}
-            for line in self._flow.lines:
+            for line in self._lines:
                 if line.instance in self._died:
                     self._parents[line.instance, line.span_id] = line.parent_span_id
                     self._note(line, line.span_id)
                     if line.parent_span_id is not None and isinstance(line, _IN_TURN):
                         self._note(line, line.parent_span_id)
-            self._answered = {
-                call.span_id: call.ts for call in self._flow.of(CallCompleted) if call.http_status is not None
-            }
+                if isinstance(line, CallCompleted) and line.http_status is not None:
+                    self._answered[line.span_id] = line.ts
         return self._signs
 
     def _note(self, line: InBand, span: str) -> None:
@@ -91,6 +90,14 @@ class Kills:
         key = (line.instance, span)
         ts, of, ts_of_others = self._signs.get(key, ("", line.span_id, ""))
         self._signs[key] = (line.ts, line.span_id, ts_of_others if of == line.span_id else ts)
+
+
+_NO_KILLS = Kills(None, Surroundings())
+
+
+def kills_in(flow: Flow, around: Surroundings) -> Kills:
+    """The kills that concern a flow: mostly none."""
+    return Kills(flow, around) if around.killed_instances else _NO_KILLS
 
 
 def _plus(ts: str, seconds: float) -> str:

@@ -19,7 +19,7 @@ from harness.contract.log_lines import (
     TimerScheduled,
 )
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.kills import HANDLING_S, Kills
+from harness.trace.kills import HANDLING_S, kills_in
 from harness.trace.obligations import Obligation, State, exactly_one, tally
 
 EVALUATED = "received → rule evaluated"
@@ -60,7 +60,7 @@ def matched_acted(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 
 def action_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed, kills = tally(line.span_id for line in flow.of(ActionCompleted)), Kills(flow, around)
+    completed, kills = tally(line.span_id for line in flow.of(ActionCompleted)), kills_in(flow, around)
     for line in flow.of(ActionStarted):
         count = completed[line.span_id]
         state = exactly_one(count, excused=not count and kills.explain(line, within_s=HANDLING_S))
@@ -90,7 +90,7 @@ def timer_ends(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 def timer_was_scheduled(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
     """Killed between the commit and its line, automation leaves a timer that was set but never logged so."""
-    scheduled, kills = {(line.event_id, line.rule_id) for line in flow.of(TimerScheduled)}, Kills(flow, around)
+    scheduled, kills = {(line.event_id, line.rule_id) for line in flow.of(TimerScheduled)}, kills_in(flow, around)
     for line in (*flow.of(TimerFired), *flow.of(TimerCancelled)):
         key = (line.event_id, line.rule_id)
         if key not in scheduled:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.contract.log_lines import CallCompleted, CallSent, HttpRequestReceived
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.kills import CALL_S, Kills
+from harness.trace.kills import CALL_S, kills_in
 from harness.trace.obligations import Obligation, State, exactly_one, tally
 
 INSIDE = ("crm", "pipeline", "automation")
@@ -15,7 +15,7 @@ REACHED = "call sent → request received at the peer"
 
 
 def call_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed, kills = tally(line.span_id for line in flow.of(CallCompleted)), Kills(flow, around)
+    completed, kills = tally(line.span_id for line in flow.of(CallCompleted)), kills_in(flow, around)
     for line in flow.of(CallSent):
         count = completed[line.span_id]
         state = exactly_one(count, excused=not count and kills.explain(line, within_s=CALL_S))

@@ -8,6 +8,7 @@ from harness.contract.log_lines import (
     ActionStarted,
     CallSent,
     EventDeadLettered,
+    EventReceived,
     EventStored,
     HttpRequestReceived,
     RuleEvaluated,
@@ -23,13 +24,12 @@ CAUSE = "event X → event Y it caused"
 
 def cause_resolves(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
     """Y.causation_id names an event that a line of the same correlation is about."""
-    known = flow.event_ids() | around.planted_events
-    unresolved: set[str] = set()
-    for line in flow.lines:
-        cause = line.causation_id
-        if cause and cause not in known and cause not in unresolved:
-            unresolved.add(cause)
-            yield Obligation(CAUSE, line, "orphan", f"any line about event {cause}", line.service)
+    unresolved = {line.causation_id for line in flow.lines} - flow.event_ids() - around.planted_events - {None}
+    for line in flow.lines if unresolved else ():
+        if line.causation_id in unresolved:
+            unresolved.discard(line.causation_id)
+            missing = f"any line about event {line.causation_id}"
+            yield Obligation(CAUSE, line, "orphan", missing, line.service)
 
 
 def causes_form_no_circle(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
@@ -64,7 +64,8 @@ def change_names_its_trigger(flow: Flow, _around: Surroundings) -> Iterator[Obli
 
 def parent_resolves(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """What a process does for something, it does after that was logged. Timers and alerts wake up by themselves."""
-    spans = {(line.instance, line.span_id) for line in flow.lines}
+    parents = (*flow.of(EventReceived), *flow.of(HttpRequestReceived), *flow.of(ActionStarted))
+    spans = {(line.instance, line.span_id) for line in parents}
     timers = (*flow.of(TimerFired), *flow.of(TimerCancelled), *flow.of(TimerScheduled))
     later = {line.event_id for line in (*timers, *flow.of(EventDeadLettered))}
     for line in (*flow.of(RuleEvaluated), *flow.of(ActionStarted), *flow.of(CallSent)):

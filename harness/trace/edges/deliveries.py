@@ -17,7 +17,7 @@ from harness.contract.log_lines import (
 )
 from harness.evidence.log_files import BEGINNING
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.kills import HANDLING_S, Kills
+from harness.trace.kills import HANDLING_S, kills_in
 from harness.trace.obligations import Obligation, State, at_least_one, exactly_one, tally
 
 RECEIVED = "published → received"
@@ -48,7 +48,7 @@ def received_settled(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
     """Killed in hand, a delivery comes again: that redelivery closes it."""
     settled = tally(line.delivery_id for line in flow.of(EventSettled))
     received = flow.of(EventReceived)
-    last, kills = {line.event_id: line.ts for line in received}, Kills(flow, around)
+    last, kills = {line.event_id: line.ts for line in received}, kills_in(flow, around)
     for line in received:
         count = settled[line.delivery_id]
         if count == 0 and kills.explain(line, within_s=HANDLING_S):

@@ -12,7 +12,7 @@ from harness.contract.log_lines import (
     HttpRequestReceived,
 )
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.kills import Kills
+from harness.trace.kills import kills_in
 from harness.trace.obligations import Obligation, State, at_least_one, exactly_one, tally
 
 STORED = "change → event stored"
@@ -21,7 +21,7 @@ PUBLISHED = "stored → published"
 
 def change_stored_event(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
     """The two are told of in one step, so that a kill can only come between them at the very end of a log."""
-    stored, kills = tally((line.span_id, line.entity_id) for line in flow.of(EventStored)), Kills(flow, around)
+    stored, kills = tally((line.span_id, line.entity_id) for line in flow.of(EventStored)), kills_in(flow, around)
     for line in flow.of(ChangeCommitted):
         if line.entity_type == "user":
             continue  # nobody subscribes to users: they have no event
@@ -56,7 +56,7 @@ def published_was_stored(flow: Flow, around: Surroundings) -> Iterator[Obligatio
 
 def _killed_requests(flow: Flow, around: Surroundings) -> set[str | None]:
     """Spans of requests that a kill ended, for all that is known before they could tell of what they had committed."""
-    kills = Kills(flow, around)
+    kills = kills_in(flow, around)
     told = {line.span_id for line in flow.of(HttpRequestCompleted)}
     told |= {line.span_id for line in flow.of(ChangeCommitted) if not kills.explain_next(line)}
     return {

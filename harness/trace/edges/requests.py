@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.contract.log_lines import ChangeCommitted, HttpRequestCompleted, HttpRequestReceived
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.kills import Kills
+from harness.trace.kills import kills_in
 from harness.trace.obligations import Obligation, exactly_one, tally
 
 CHANGE = "request → change committed"
@@ -25,7 +25,7 @@ def one_root(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
 
 
 def request_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed, kills = tally(line.span_id for line in flow.of(HttpRequestCompleted)), Kills(flow, around)
+    completed, kills = tally(line.span_id for line in flow.of(HttpRequestCompleted)), kills_in(flow, around)
     for line in flow.of(HttpRequestReceived):
         count = completed[line.span_id]
         state = exactly_one(count, excused=not count and kills.explain_request(line))
