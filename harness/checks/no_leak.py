@@ -33,7 +33,8 @@ def check(evidence: Evidence) -> Result:
     said = (evidence.lines, evidence.tap, evidence.resting, [*_broken_and_refused(evidence)])
     seen = sum(map(len, said)) if hidden else 0
     needles = Needles(form for text in hidden for form in {text, _in_json(text)})
-    findings = list(_findings(evidence, hidden, needles.found_in(_distinct(evidence)))) if hidden else []
+    leaked = needles.found_in(_distinct(evidence)) if hidden else set()
+    findings = list(_findings(evidence, hidden, leaked)) if leaked else []
     return answer(NAME, seen=seen, floor=min(1, len(hidden)), findings=findings)
 
 
@@ -42,7 +43,7 @@ def _findings(evidence: Evidence, hidden: dict[str, str], leaked: set[bytes]) ->
     what_of = {folded(form): what for text, what in hidden.items() for form in (text, _in_json(text))}
     needles = Needles(needle.decode() for needle in leaked)
     told: set[tuple[str, bytes]] = set()
-    for where, correlation_id, texts in _places(evidence) if leaked else ():
+    for where, correlation_id, texts in _places(evidence):
         for needle in sorted(needles.found_in(texts)):
             if (where, needle) not in told:
                 told.add((where, needle))
@@ -72,7 +73,8 @@ def _distinct(evidence: Evidence) -> set[str]:
         for name in other_fields(kind):
             texts.update(map(_json, map(attrgetter(name), records)))
     texts.update(text for _, _, found in _broken_and_refused(evidence) for text in found)
-    return texts - {None}
+    texts.discard(None)
+    return texts
 
 
 def _places(evidence: Evidence) -> Iterator[Place]:

@@ -5,9 +5,11 @@ Reading is the same in the run itself and later (``gauntlet check``), so a verdi
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -187,19 +189,37 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
 def load_evidence(directory: ScenarioDirectory, target: Target | None = None) -> Evidence:
     """Read one scenario's evidence. Raises EvidenceError for a missing or broken file."""
     scenario, sharing = read_json(directory.scenario_file, ScenarioRecord), Sharing()
-    logs = [within(log, scenario.since, scenario.until) for log in read_logs(directory.run, scenario.stack, sharing)]
+    with _no_collection():
+        rows = _rows(
+            directory, sharing
+        )  # first, while there is room: of this file alone the whole text is held at once
+        tap = read_records(directory.tap_file, TapMessage, sharing)
+        operations = read_records(directory.operations_file, Operation, sharing)
+        logs = read_logs(directory.run, scenario.stack, sharing)
     return Evidence(
         scenario=scenario,
         target=target or load_target(Path(scenario.target)),
-        logs=tuple(logs),
-        operations=read_records(directory.operations_file, Operation, sharing),
-        tap=read_records(directory.tap_file, TapMessage, sharing),
+        logs=tuple(within(log, scenario.since, scenario.until) for log in logs),
+        operations=operations,
+        tap=tap,
         resting=read_records(directory.resting_file, RestingMessage, sharing),
         received=read_records(directory.sinks_file, Received, sharing),
-        rows=_rows(directory, sharing),
+        rows=rows,
         faults=read_records(directory.faults_file, Fault),
         secrets=_secrets(directory.run, scenario.stack),
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing that is read is garbage: looking for some among ever more of it would take longer and longer."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _rows(directory: ScenarioDirectory, sharing: Sharing) -> Rows:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import msgspec
 from harness.evidence.clock import wall_now
 from harness.evidence.sharing import Sharing
 
+AT_ONCE = 1_000
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
@@ -129,10 +131,12 @@ def write_records(path: Path, records: Iterable[msgspec.Struct]) -> None:
 
 def read_records(path: Path, record: type[Record], sharing: Sharing | None = None) -> tuple[Record, ...]:
     """Read NDJSON back. Raises EvidenceError naming file and line; a missing file is an error, an empty one is not."""
-    records = tuple(_records(path, record))
-    if sharing is not None:
-        sharing.share(records)
-    return records
+    records, found = [], _records(path, record)
+    while block := list(islice(found, AT_ONCE)):
+        if sharing is not None:
+            sharing.share(block)
+        records += block
+    return tuple(records)
 
 
 def _records(path: Path, record: type[Record]) -> Iterator[Record]:
