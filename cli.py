@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 from pathlib import Path
@@ -107,6 +108,7 @@ def check(run: Path | None, as_json: bool) -> None:
     Uses today's checks on the evidence in the run directory. Default: the newest run in runs/.
     """
     directory = RunDirectory(run or _newest_run())
+    gc.disable()  # nothing that is read here becomes garbage before the end
     verdict = rejudge(directory)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(verdict), indent=2))

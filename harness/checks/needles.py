@@ -19,9 +19,11 @@ class Needles:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._needles = set(map(folded, texts))
-        self._lengths: dict[bytes, set[int]] = {}
+        self._lengths: dict[bytes, tuple[int, ...]] = {}
         for needle in self._needles:
-            self._lengths.setdefault(needle[:BEGINNING], set()).add(len(needle))
+            known = self._lengths.get(needle[:BEGINNING], ())
+            if len(needle) not in known:
+                self._lengths[needle[:BEGINNING]] = (*known, len(needle))
         self._beginnings = list(self._lengths)
         self._search = BytesAhoCorasick(self._beginnings, implementation=Implementation.ContiguousNFA)
 

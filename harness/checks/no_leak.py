@@ -6,7 +6,7 @@ Whoever asks for a lead is shown it: answers that are no refusals are left out. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -33,7 +33,7 @@ def check(evidence: Evidence) -> Result:
     said = (evidence.lines, evidence.tap, evidence.resting, [*_broken_and_refused(evidence)])
     seen = sum(map(len, said)) if hidden else 0
     needles = Needles(form for text in hidden for form in {text, _in_json(text)})
-    leaked = needles.found_in(_distinct(evidence)) if hidden else set()
+    leaked = _leaked(evidence, needles) if hidden else set()
     findings = list(_findings(evidence, hidden, leaked)) if leaked else []
     return answer(NAME, seen=seen, floor=min(1, len(hidden)), findings=findings)
 
@@ -60,19 +60,22 @@ def _hidden(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 yield f"the {field} that a client sent", text
 
 
-def _distinct(evidence: Evidence) -> set[str]:
+def _leaked(evidence: Evidence, needles: Needles) -> set[bytes]:
+    leaked = needles.found_in(_distinct(evidence.lines)) | needles.found_in(_distinct(evidence.tap))
+    others = {text for _, _, found in _broken_and_refused(evidence) for text in found}
+    return leaked | needles.found_in(_distinct(evidence.resting)) | needles.found_in(others)
+
+
+def _distinct(records: Sequence[Struct]) -> set[str]:
     """Every text that could give something away, once: most are ids, and stand on many lines."""
     texts: set[Any] = set()
     by_kind: dict[type[Struct], list[Struct]] = defaultdict(list)
-    for record in chain(evidence.lines, evidence.tap, evidence.resting):
+    for record in records:
         by_kind[type(record)].append(record)
-    for kind, records in by_kind.items():
-        names = text_fields(kind)
-        found = map(attrgetter(*names), records)
-        texts.update(chain.from_iterable(found))  # each has many: attrgetter gives tuples
+    for kind, members in by_kind.items():
+        texts.update(chain.from_iterable(map(attrgetter(*text_fields(kind)), members)))  # several, so it gives tuples
         for name in other_fields(kind):
-            texts.update(map(_json, map(attrgetter(name), records)))
-    texts.update(text for _, _, found in _broken_and_refused(evidence) for text in found)
+            texts.update(map(_json, map(attrgetter(name), members)))
     texts.discard(None)
     return texts
 
@@ -106,6 +109,8 @@ def _json(value: object) -> str:
 
 def _in_json(text: str) -> str:
     """As it stands inside JSON."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return text
     return _json(text.encode("utf-8", "replace").decode())[1:-1]
 
 

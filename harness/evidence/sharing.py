@@ -18,23 +18,17 @@ _UNIQUE = ("ts", "received_at")
 """No other record has the same."""
 
 
-MOST = 50_000
-"""So many texts are remembered. What belongs together stands close together, and a larger table fits in no cache."""
-
-
 class Sharing:
-    """The texts that have been met lately."""
+    """The texts that have been met so far. To be dropped when all is read: it keeps each of them alive."""
 
     def __init__(self) -> None:
         self._met: dict[Any, Any] = {}
 
     def share(self, records: Iterable[Struct]) -> None:
-        """Let the text fields of these records be the same objects as those of earlier ones.
+        """Let the text fields of these records be the same objects as those of all earlier ones.
 
         Field by field, without a step of Python for each record: there are ten million of them in a large run.
         """
-        if len(self._met) > MOST:
-            self._met.clear()
         by_kind: dict[type[Struct], list[Struct]] = defaultdict(list)
         for record in records:
             by_kind[type(record)].append(record)
