@@ -10,8 +10,8 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 BEGINNING = 8
 """So many bytes of a needle are looked for; what follows is compared. Whole needles would fill the memory."""
 AT_ONCE = 4_000
-_BETWEEN = "\n\0"
-"""Stands between two texts, so that their ends do not make a needle together."""
+_BETWEEN = b"\xff"
+"""Stands between two texts, and in no needle: there is no such byte in UTF-8."""
 
 
 class Needles:
@@ -32,7 +32,7 @@ class Needles:
         found: set[bytes] = set()
         remaining = iter(texts)
         while several := list(islice(remaining, AT_ONCE)):
-            found.update(self._within(folded(_BETWEEN.join(several))))
+            found.update(self._within(_BETWEEN.join(map(folded, several))))
         return found
 
     def _within(self, hay: bytes) -> Iterator[bytes]:
