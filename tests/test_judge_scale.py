@@ -86,7 +86,7 @@ def test_a_log_is_kept_until_it_changes_and_never_while_it_is_young(corpus: RunD
 
 # --- needles ----------------------------------------------------------------------------------------------------
 
-TEXTS = st.text(alphabet='abAB"\\\n ä€', min_size=1, max_size=12)
+TEXTS = st.text(alphabet='abAB"\\\n\0 äß€Σς', min_size=1, max_size=12)
 
 
 @given(needles=st.lists(TEXTS, max_size=6), hay=st.lists(TEXTS, max_size=6))
