@@ -143,11 +143,15 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
             numbers = range(len(lines), len(lines) + len(read))
             if [line.seq for line in read] != list(numbers):
                 return []
+            moments = [line.ts for line in (*lines[-1:], *read)]
+            if moments != sorted(moments):
+                return []
             sharing.share(read)
             lines += read
     of_one = len({line.instance for line in lines}) == 1
     ended = isinstance(lines[-1], ServiceStopped) if lines and start.how == "stopped" else start.how not in _BAD_ENDS
-    return lines if of_one and ended else []
+    in_time = not (lines and start.ended_at and lines[-1].ts > start.ended_at)
+    return lines if of_one and ended and in_time else []
 
 
 def _read_line_by_line(path: Path, start: ProcessStart) -> ProcessLog:
