@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench docs setup servers lock clean
+.PHONY: help gate test fuzz bench bench-audit bench-judge docs setup servers lock clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ARGS=-q …)
 	@$(BIN)/gauntlet gate $(ARGS)
@@ -27,6 +27,9 @@ docs: setup  ## the pages that are made: docs/properties.md from the last whole 
 
 bench-audit: setup  ## how fast an audit is, beside those who only parse (some minutes; ARGS="--many 0")
 	@$(BIN)/gauntlet bench-audit $(ARGS)
+
+bench-judge: $(VENV)/.made  ## how long judging 100,000 operations and a million log lines takes (half a minute)
+	@$(BIN)/gauntlet bench-judge $(ARGS)
 
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 

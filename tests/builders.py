@@ -452,13 +452,20 @@ def judged(
     lines: Iterable[Line], *, flow: str = "moved", killed: Iterable[str] = (), lost: Sequence[LostLines] = (),
     planted: Iterable[str] = (),
 ) -> FlowFinding:  # fmt: skip
+    lines = list(lines)
     around = Surroundings(
-        killed_instances=frozenset(killed),
+        killed_instances=deaths(lines, killed),
         planted_correlations=frozenset(uid(EVENTS[name].flow) for name in planted),
         planted_events=frozenset(uid(name) for name in planted),
         rules_by_event_type=AROUND.rules_by_event_type,
     )
     return judge_flow(flows_of(lines)[uid(flow)], around, lost)
+
+
+def deaths(lines: Iterable[Line], killed: Iterable[str]) -> dict[str, str]:
+    """Instances that were killed → the moment of their last line."""
+    last = {line.instance: line.ts for line in sorted(lines, key=lambda line: line.ts)}
+    return {name: last.get(name, "") for name in killed}
 
 
 def missing(finding: FlowFinding) -> list[str]:

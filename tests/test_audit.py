@@ -190,7 +190,7 @@ _LINE = 12
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda line: line[:-30], "malformed"),
+        (lambda line: line[:-30], "truncated"),
         (lambda line: line[:40] + b"\0\0\0" + line[43:], "3 NUL bytes"),
         (lambda line: b"\0" * 300, "300 NUL bytes"),
         (lambda line: line.replace(b'"level"', b'"x":"\xff\xfe","level"'), "x"),

@@ -138,11 +138,11 @@ def test_an_unanswered_request_may_have_left_no_line() -> None:
 
 def test_only_enabled_rules_have_to_be_evaluated_and_only_for_their_event_type() -> None:
     off = [replace_rule(enabled=False), replace_rule(rule_id="another", event_type="deal.created")]
-    around = surroundings_of(off, [planted()], frozenset({"crm-1"}))
+    around = surroundings_of(off, [planted()], {"crm-1": "later"})
     assert around.rules_by_event_type == {"deal.created": frozenset({"another"})}
     assert around.planted_correlations == around.planted_events == {uid("poison")}
-    assert around.killed_instances == {"crm-1"}
-    assert surroundings_of(RULES, [], frozenset()).rules_by_event_type == {"lead.stage.changed": {RULE}}
+    assert around.killed_instances == {"crm-1": "later"}
+    assert surroundings_of(RULES, [], {}).rules_by_event_type == {"lead.stage.changed": {RULE}}
 
 
 def replace_rule(**changes: Any) -> Any:

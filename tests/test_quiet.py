@@ -154,16 +154,16 @@ def test_a_line_that_comes_during_the_last_look_is_not_missed() -> None:
 
 
 def test_a_kill_that_becomes_known_later_excuses_what_was_open() -> None:
-    killed = Surroundings(frozenset({"pipeline-1"}), rules_by_event_type=AROUND.rules_by_event_type)
     lines = [Story().write("pipeline", "http.request.received", "patch")]
+    killed = Surroundings({"pipeline-1": lines[-1].ts}, rules_by_event_type=AROUND.rules_by_event_type)
     assert wait(System([lines], around=[AROUND, AROUND, AROUND, killed])).quiet
     assert not wait(System([list(lines)])).quiet
 
 
 def test_a_redelivery_after_a_kill_is_awaited() -> None:
-    killed = Surroundings(frozenset({"automation-1"}), rules_by_event_type=AROUND.rules_by_event_type)
     story = moved_lead(Story())
     received(story, "moved", "d1")
+    killed = Surroundings({"automation-1": story.lines[-1].ts}, rules_by_event_type=AROUND.rules_by_event_type)
     rest = wait(System([story.lines], around=[killed]))
     assert "a redelivery, for its instance was killed by automation" in rest.awaited[0]
 

@@ -255,8 +255,8 @@ def test_a_process_start_is_found_where_the_run_directory_lies_now(run: RunDirec
 def test_only_a_kill_of_ours_makes_a_killed_instance(tmp_path: Path, how: str, names: set[str]) -> None:
     run = the_run(tmp_path)
     write_logs(run, HAPPY, how=how)
-    assert killed_instances(run, "main") == names
-    assert load_evidence(write_scenario(run), target()).killed_instances == names
+    assert set(killed_instances(run, "main")) == names
+    assert set(load_evidence(write_scenario(run), target()).killed_instances) == names
 
 
 def test_a_json_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

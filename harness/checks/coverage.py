@@ -16,6 +16,8 @@ from harness.checks.run_verdict import RunRecord
 from harness.contract.export import log_schema, values_of
 from harness.contract.log_lines import (
     KINDS,
+    ActionStarted,
+    CallSent,
     ContractViolation,
     EventDeduplicated,
     HttpRequestReceived,
@@ -50,8 +52,9 @@ CLOSED_EDGES = (
 )
 """Edges that say so when they are closed."""
 ROOT, HANDLED, CAUSED = "root", "received → handled once", "event X → event Y it caused"
+PARENT = "span → its parent"
 """Edges that only say when they are broken: a line shows that there was something to judge."""
-EDGE_NAMES = (ROOT, *CLOSED_EDGES, HANDLED, CAUSED)
+EDGE_NAMES = (ROOT, *CLOSED_EDGES, HANDLED, CAUSED, PARENT)
 EDGE_FAULTS = ("cut", "slow")
 """What can be done to any edge; other kinds of fault on an edge are added as they are met."""
 
@@ -196,6 +199,7 @@ def _shown(flow: Flow) -> Mapping[str, int]:
         ROOT: sum(line.parent_span_id is None for line in flow.of(HttpRequestReceived)),
         HANDLED: len(flow.of(EventDeduplicated)),
         CAUSED: sum(_names_another_cause(line) for line in flow.lines),
+        PARENT: sum(len(flow.of(kind)) for kind in (RuleEvaluated, ActionStarted, CallSent)),
     }
 
 

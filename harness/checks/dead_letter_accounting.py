@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import (
@@ -15,7 +16,7 @@ from harness.contract.log_lines import (
     TimerFired,
 )
 from harness.evidence.evidence import Evidence
-from harness.evidence.records import RestingMessage
+from harness.evidence.records import OutboxRow, Planted, RestingMessage
 
 NAME = "dead_letter_accounting"
 
@@ -23,10 +24,10 @@ NAME = "dead_letter_accounting"
 def check(evidence: Evidence) -> Result:
     queue = evidence.target.broker.dead_letter_queue
     dead = [message for message in evidence.resting if message.queue == queue]
-    deaths = [line for line in evidence.lines if isinstance(line, EventDeadLettered)]
+    deaths = evidence.of(EventDeadLettered)
     findings = [
         *_only_what_had_to_die(evidence, dead, deaths),
-        *(finding for message in dead for finding in _intact(evidence, message)),
+        *_intact(evidence, dead),
         *_alerted_and_kept(evidence, dead, deaths),
         *_exhausted_after_all_attempts(evidence, deaths),
     ]
@@ -42,7 +43,7 @@ def _expected(evidence: Evidence) -> dict[str, str]:
 
 
 def _only_what_had_to_die(
-    evidence: Evidence, dead: list[RestingMessage], deaths: list[EventDeadLettered]
+    evidence: Evidence, dead: list[RestingMessage], deaths: Sequence[EventDeadLettered]
 ) -> Iterator[Finding]:
     expected = _expected(evidence)
     died = {line.correlation_id: line for line in deaths}
@@ -65,10 +66,16 @@ def _only_what_had_to_die(
             )
 
 
-def _intact(evidence: Evidence, message: RestingMessage) -> Iterator[Finding]:
+def _intact(evidence: Evidence, dead: list[RestingMessage]) -> Iterator[Finding]:
     """Ids and headers survive, so that an alert can be joined to history and log."""
-    born = {row.event_id: row for row in evidence.rows.outbox}.get(message.message_id or "")
-    planted = {p.message_id: p for p in evidence.scenario.planted}.get(message.message_id or "")
+    born = {row.event_id: row for row in evidence.rows.outbox}
+    planted = {p.message_id: p for p in evidence.scenario.planted}
+    for message in dead:
+        message_id = message.message_id or ""
+        yield from _as_it_was_made(message, born.get(message_id), planted.get(message_id))
+
+
+def _as_it_was_made(message: RestingMessage, born: OutboxRow | None, planted: Planted | None) -> Iterator[Finding]:
     if born is None and planted is None:
         yield _finding(f"a dead letter with message id {message.message_id}, which nobody made", message.correlation_id)
         return
@@ -89,13 +96,12 @@ def _intact(evidence: Evidence, message: RestingMessage) -> Iterator[Finding]:
 
 
 def _alerted_and_kept(
-    evidence: Evidence, dead: list[RestingMessage], deaths: list[EventDeadLettered]
+    evidence: Evidence, dead: list[RestingMessage], deaths: Sequence[EventDeadLettered]
 ) -> Iterator[Finding]:
     """Every death raised one alert and left one row, until an operator replayed or discarded it."""
     kept = Counter(message.message_id for message in dead)
-    left = Counter(
-        line.event_id for line in evidence.lines if isinstance(line, DeadLetterReplayed | DeadLetterDiscarded)
-    )
+    triaged = (*evidence.of(DeadLetterReplayed), *evidence.of(DeadLetterDiscarded))
+    left = Counter(line.event_id for line in triaged)
     alerts = Counter(line.event_id for line in deaths)
     correlations = {line.event_id: line.correlation_id for line in deaths}
     for event_id, count in alerts.items():
@@ -111,32 +117,45 @@ def _alerted_and_kept(
             yield _finding(f"dead letter {message.message_id} raised no alert", message.correlation_id)
 
 
-def _exhausted_after_all_attempts(evidence: Evidence, deaths: list[EventDeadLettered]) -> Iterator[Finding]:
+def _exhausted_after_all_attempts(evidence: Evidence, deaths: Sequence[EventDeadLettered]) -> Iterator[Finding]:
     most = evidence.target.broker.max_attempts
-    for line in deaths:
-        if line.reason != "exhausted":
-            continue
-        attempts = sorted(
-            {r.attempt for r in evidence.lines if isinstance(r, EventReceived) and r.event_id == line.event_id}
-        )
-        if any(isinstance(fired, TimerFired) and fired.event_id == line.event_id for fired in evidence.lines):
-            attempts = _attempts_of_its_timer(evidence, line)
+    exhausted = [line for line in deaths if line.reason == "exhausted"]
+    about = {line.event_id for line in exhausted}
+    received: dict[str | None, set[int]] = defaultdict(set)
+    for delivery in evidence.of(EventReceived):
+        if delivery.event_id in about:
+            received[delivery.event_id].add(delivery.attempt)
+    timed = {line.event_id for line in evidence.of(TimerFired)}
+    failures: dict[str | None, list[str]] = defaultdict(list)
+    for action in evidence.of(ActionCompleted):
+        if action.status == "failed" and action.event_id in about:
+            failures[action.event_id].append(action.ts)
+    for line, failed in zip(exhausted, _failures_of_each_life(exhausted, deaths, failures), strict=True):
+        # A timer's action is tried without a delivery for each attempt: its failures count, each life anew.
+        attempts = list(range(1, failed + 1)) if line.event_id in timed else sorted(received[line.event_id])
         if line.attempts != most or attempts != list(range(1, most + 1)):
             says = (
                 f"event {line.event_id} given up after {line.attempts} attempts (received: {attempts}), expected {most}"
             )
             yield _finding(says, line.correlation_id)
-        failures = [a for a in evidence.lines if isinstance(a, ActionCompleted) and a.event_id == line.event_id]
-        if not any(failure.status == "failed" for failure in failures):
+        if not failures[line.event_id]:
             yield _finding(f"event {line.event_id} was given up although no action of it failed", line.correlation_id)
 
 
-def _attempts_of_its_timer(evidence: Evidence, death: EventDeadLettered) -> list[int]:
-    """A timer's action is tried without a delivery for each attempt: its failures count, each life anew."""
-    about = [line for line in evidence.lines if line.event_id == death.event_id and line.ts < death.ts]
-    before = max((line.ts for line in about if isinstance(line, EventDeadLettered)), default="")
-    failures = [line for line in about if isinstance(line, ActionCompleted) and line.status == "failed"]
-    return list(range(1, sum(line.ts > before for line in failures) + 1))
+def _failures_of_each_life(
+    exhausted: Sequence[EventDeadLettered],
+    deaths: Sequence[EventDeadLettered],
+    failures: Mapping[str | None, list[str]],
+) -> Iterator[int]:
+    """How many of an event's actions failed between its death and the one before it."""
+    died: dict[str | None, list[str]] = defaultdict(list)
+    for line in deaths:
+        died[line.event_id].append(line.ts)
+    for line in exhausted:
+        moments, failed = died[line.event_id], failures.get(line.event_id, [])
+        before = bisect_left(moments, line.ts)
+        since = bisect_right(failed, moments[before - 1]) if before else 0
+        yield max(0, bisect_left(failed, line.ts) - since)
 
 
 def _finding(says: str, correlation_id: str | None) -> Finding:

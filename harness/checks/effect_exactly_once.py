@@ -15,7 +15,7 @@ from typing import Any
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import ChangeCommitted, DeadLetterDiscarded, EventDeadLettered, TimerFired
 from harness.evidence.evidence import Evidence
-from harness.evidence.records import Received, RuleRow
+from harness.evidence.records import OutboxRow, Received, RuleRow
 
 NAME = "effect_exactly_once"
 LOOKED_WITHIN_S = 1
@@ -41,22 +41,24 @@ def check(evidence: Evidence) -> Result:
         *_fired_too_late(evidence),
         *_alerts(evidence),
     ]
-    deaths = sum(isinstance(line, EventDeadLettered) for line in evidence.lines)
     floor = 1 if triggers else 0
-    return answer(NAME, seen=len(triggers) + deaths, floor=floor, findings=findings)
+    return answer(NAME, seen=len(triggers) + len(evidence.of(EventDeadLettered)), floor=floor, findings=findings)
 
 
 def _triggers(evidence: Evidence) -> Iterator[Trigger]:
     """One for each (rule, entity): a rule fires once in an entity's lifetime, whichever change was the first."""
     to_stage = {(row.entity_type, row.entity_id, row.version): row.to_stage for row in evidence.rows.history}
     dead = {message.correlation_id for message in evidence.resting}
-    dead |= {line.correlation_id for line in evidence.lines if isinstance(line, DeadLetterDiscarded)}
-    fired = {(line.event_id, line.rule_id) for line in evidence.lines if isinstance(line, TimerFired)}
+    dead |= {line.correlation_id for line in evidence.of(DeadLetterDiscarded)}
+    fired = {(line.event_id, line.rule_id) for line in evidence.of(TimerFired)}
+    events: dict[str, list[OutboxRow]] = defaultdict(list)
+    for row in evidence.rows.outbox:
+        events[row.event_type].append(row)
     found: dict[tuple[str, str, str], Trigger] = {}
     for rule in (rule for rule in evidence.rows.rules if rule.enabled):
-        for event in evidence.rows.outbox:
+        for event in events[rule.event_type]:
             stage = to_stage.get((event.entity_type, event.entity_id, event.entity_version))
-            if event.event_type != rule.event_type or (rule.to_stage and stage != rule.to_stage):
+            if rule.to_stage and stage != rule.to_stage:
                 continue
             if rule.action == "escalate" and (event.event_id, rule.rule_id) not in fired:
                 continue
@@ -76,6 +78,7 @@ def _effects(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
     was_in = {(row.entity_type, row.entity_id, row.to_stage) for row in evidence.rows.history}
     by_cause = Counter((row.causation_id, row.event_type) for row in evidence.rows.outbox)
     keys = _keys(evidence)
+    movers = Counter(trigger.event_id for trigger in triggers if trigger.rule.action == "move_stage")
     for trigger in triggers:
         rule, (entity_type, entity_id) = trigger.rule, trigger.entity
         most, least, what = 1, 0 if trigger.given_up else 1, "effects"
@@ -89,7 +92,7 @@ def _effects(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
                 count = by_cause[trigger.event_id, f"{entity_type}.stage.changed"]
                 what = f"moves to {rule.parameters.get('stage')}"
                 least = 0 if (entity_type, entity_id, rule.parameters.get("stage")) in was_in else least
-                most += len(_siblings(trigger, triggers))
+                most = movers[trigger.event_id]  # other rules move the same entity because of the same event
             case "notify" | "escalate":
                 tried, accepted = keys[rule.rule_id, entity_id]
                 count, what = len(accepted), "messages that were accepted"
@@ -103,15 +106,6 @@ def _effects(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
 
 def _range(least: int, most: int) -> str:
     return str(most) if least == most else f"{least} to {most}"
-
-
-def _siblings(trigger: Trigger, triggers: list[Trigger]) -> list[Trigger]:
-    """Other rules that move the same entity because of the same event."""
-    return [
-        other
-        for other in triggers
-        if other.event_id == trigger.event_id and other.rule.action == "move_stage" and other is not trigger
-    ]
 
 
 def _keys(evidence: Evidence) -> dict[tuple[str | None, str | None], tuple[set[str | None], set[str | None]]]:
@@ -152,16 +146,17 @@ def _nothing_untriggered(evidence: Evidence, triggers: list[Trigger]) -> Iterato
 def _fired_too_late(evidence: Evidence) -> Iterator[Finding]:
     """A timer that is due looks again: what has left its stage well before is not told of."""
     version_of = {row.event_id: row.entity_version for row in evidence.rows.outbox}
-    moves = [line for line in evidence.lines if isinstance(line, ChangeCommitted) and line.to_stage is not None]
-    for fired in (line for line in evidence.lines if isinstance(line, TimerFired) and line.event_id in version_of):
+    timed = {fired.entity_id for fired in evidence.of(TimerFired)}
+    left_at: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for move in evidence.of(ChangeCommitted) if timed else ():
+        if move.to_stage is not None and move.entity_id in timed:
+            left_at[move.entity_id].append((move.entity_version, move.ts))
+    for fired in (line for line in evidence.of(TimerFired) if line.event_id in version_of):
         last_look = datetime.fromisoformat(fired.ts) - timedelta(seconds=LOOKED_WITHIN_S)
-        left = [
-            move
-            for move in moves
-            if move.entity_id == fired.entity_id and move.entity_version > version_of[fired.event_id]
-            if datetime.fromisoformat(move.ts) < last_look
-        ]
-        if left:
+        if any(
+            version > version_of[fired.event_id] and datetime.fromisoformat(ts) < last_look
+            for version, ts in left_at[fired.entity_id]
+        ):
             yield Finding(
                 property=NAME, says=f"a timer of rule {fired.rule_id} fired although its stage had been left",
                 service="automation", edge="automation→pipeline", entity=f"{fired.entity_type} {fired.entity_id}",
@@ -170,8 +165,8 @@ def _fired_too_late(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _alerts(evidence: Evidence) -> Iterator[Finding]:
-    deaths = Counter(line.event_id for line in evidence.lines if isinstance(line, EventDeadLettered) and line.event_id)
-    flows = {line.event_id: line.correlation_id for line in evidence.lines if isinstance(line, EventDeadLettered)}
+    deaths = Counter(line.event_id for line in evidence.of(EventDeadLettered) if line.event_id)
+    flows = {line.event_id: line.correlation_id for line in evidence.of(EventDeadLettered)}
     alerts = [item for item in evidence.received if item.place == evidence.target.alert_path]
     told: dict[str | None, set[str | None]] = defaultdict(set)
     for item in alerts:

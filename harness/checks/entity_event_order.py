@@ -27,9 +27,7 @@ def check(evidence: Evidence) -> Result:
         for message in evidence.tap
         if message.what == "published" and message.queues and message.message_id in rows
     ]
-    received = [
-        rows[str(line.event_id)] for line in evidence.lines if isinstance(line, EventReceived) and line.event_id in rows
-    ]
+    received = [rows[str(line.event_id)] for line in evidence.of(EventReceived) if line.event_id in rows]
     findings = [
         *_overtaken(published, "published", by=None),
         *_overtaken(received, "received", by="automation"),
@@ -63,11 +61,10 @@ def _handled_out_of_turn(evidence: Evidence, rows: dict[str, OutboxRow]) -> Iter
     """No rule looks at an event while the entity's previous one is still being handled, which then succeeds."""
     settled: dict[str | None, EventSettled] = {}
     looked_at: dict[str, str] = {}
-    for line in evidence.lines:
-        if isinstance(line, EventSettled):
-            settled.setdefault(line.event_id, line)
-        elif isinstance(line, RuleEvaluated):
-            looked_at.setdefault(line.event_id, line.ts)
+    for line in evidence.of(EventSettled):
+        settled.setdefault(line.event_id, line)
+    for look in evidence.of(RuleEvaluated):
+        looked_at.setdefault(look.event_id, look.ts)
     by_entity: dict[tuple[str, str, str], list[OutboxRow]] = defaultdict(list)
     for row in rows.values():
         by_entity[row.service, row.entity_type, row.entity_id].append(row)

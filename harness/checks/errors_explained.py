@@ -23,7 +23,7 @@ RECOVERY_S = 5
 def check(evidence: Evidence) -> Result:
     """Faults explain by time, not by place: what is cut here is felt there."""
     findings = list(_findings(evidence, [_shadow(fault) for fault in evidence.faults]))
-    seen = sum(isinstance(line, HttpRequestCompleted) for line in evidence.lines)
+    seen = len(evidence.of(HttpRequestCompleted))
     answered = sum(operation.http_status is not None for operation in evidence.operations)
     floor = 0 if evidence.lost_lines else min(1, answered)
     return answer(NAME, seen=seen, floor=floor, findings=findings)

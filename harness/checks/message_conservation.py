@@ -19,8 +19,8 @@ def check(evidence: Evidence) -> Result:
         places[row.event_id].append("processed")
     for message in evidence.resting:
         places[message.message_id or "(a message without id)"].append(message.queue)
-    for line in evidence.lines:
-        if isinstance(line, DeadLetterDiscarded) and line.event_id:
+    for line in evidence.of(DeadLetterDiscarded):
+        if line.event_id:
             places[line.event_id].append("discarded")
     made = {row.event_id: (f"{row.entity_type} {row.entity_id}", row.correlation_id) for row in evidence.rows.outbox}
     made |= {p.message_id: (f"planted: {p.why}", p.correlation_id) for p in evidence.scenario.planted}

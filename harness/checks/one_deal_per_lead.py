@@ -47,7 +47,7 @@ def _triggering_changes(evidence: Evidence) -> dict[str, str]:
         if rule.enabled and rule.action == "create_deal" and rule.event_type == "lead.stage.changed"
     }
     given_up = {message.correlation_id for message in evidence.resting}
-    given_up |= {line.correlation_id for line in evidence.lines if isinstance(line, DeadLetterDiscarded)}
+    given_up |= {line.correlation_id for line in evidence.of(DeadLetterDiscarded)}
     return {
         row.entity_id: row.correlation_id
         for row in evidence.rows.history

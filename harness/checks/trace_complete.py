@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.checks.verdict import Finding, Property, Result, answer
+from harness.evidence.answers import answered_at
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Planted, RuleRow
 from harness.trace.findings import FlowFinding, judge_flow
-from harness.trace.flow import Surroundings, flows_of
+from harness.trace.flow import Flow, Surroundings, lines_by_flow
 from harness.trace.render import shortest_trace
 
 NAME = "trace_complete"
 
 
 def surroundings_of(
-    rules: Iterable[RuleRow], planted: Iterable[Planted], killed_instances: frozenset[str]
+    rules: Iterable[RuleRow],
+    planted: Iterable[Planted],
+    killed_instances: Mapping[str, str],
+    answered: Mapping[str, str] | None = None,
 ) -> Surroundings:
     """What the flows' own lines cannot know, from the other evidence."""
     by_event_type: dict[str, set[str]] = defaultdict(set)
@@ -26,6 +30,7 @@ def surroundings_of(
     planted = tuple(planted)
     return Surroundings(
         killed_instances=killed_instances,
+        answered=answered or {},
         planted_correlations=frozenset(message.correlation_id for message in planted),
         planted_events=frozenset(message.message_id for message in planted),
         rules_by_event_type={event_type: frozenset(names) for event_type, names in by_event_type.items()},
@@ -33,9 +38,12 @@ def surroundings_of(
 
 
 def check(evidence: Evidence) -> Result:
-    around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances)
-    flows = flows_of(evidence.lines)
-    judged = [judge_flow(flow, around, evidence.lost_lines) for flow in flows.values()]
+    killed = evidence.killed_instances
+    answered = answered_at(evidence) if killed else {}
+    around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, killed, answered)
+    flows, lost = lines_by_flow(evidence.lines), evidence.lost_lines
+    found = (judge_flow(Flow(correlation_id, lines), around, lost) for correlation_id, lines in flows.items())
+    judged = [flow for flow in found if flow.broken]
     findings = [finding for flow in judged if flow.state in ("broken", "orphan") for finding in _findings(flow)]
     doubts = [
         f"flow {flow.flow.correlation_id}: {flow.broken[0].edge} misses {flow.broken[0].missing}, but {flow.lost[0]}"

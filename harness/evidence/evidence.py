@@ -5,23 +5,20 @@ Reading is the same in the run itself and later (``gauntlet check``), so a verdi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import gc
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from harness.contract.log_lines import (
-    ContractViolation,
-    EventReceived,
-    EventSettled,
-    Line,
-    MetricsSnapshot,
-    decode_line,
-)
-from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, read_process_log
+from harness.contract.log_lines import Envelope, EventReceived, EventSettled, Line, MetricsSnapshot
+from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, last_line, read_process_log
 from harness.evidence.records import (
     Fault,
     HealthProbe,
@@ -36,7 +33,10 @@ from harness.evidence.records import (
     TapMessage,
 )
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, read_json, read_records
+from harness.evidence.sharing import Sharing
 from harness.target import Target, load_target
+
+Kind = TypeVar("Kind", bound=Envelope)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,17 @@ class Evidence:
         """The scenario's lines of all processes, in the order of their timestamps."""
         return tuple(sorted((line for log in self.logs for line in log.lines), key=lambda line: line.ts))
 
+    def of(self, kind: type[Kind]) -> Sequence[Kind]:
+        """All lines of one kind, in the order of their timestamps."""
+        return self._by_kind.get(kind, ())  # type: ignore[return-value]  # keyed by the very type
+
+    @cached_property
+    def _by_kind(self) -> dict[type[Envelope], list[Line]]:
+        by_kind: dict[type[Envelope], list[Line]] = defaultdict(list)
+        for line in self.lines:
+            by_kind[type(line)].append(line)
+        return by_kind
+
     @property
     def broken_lines(self) -> list[BrokenLine]:
         return [broken for log in self.logs for broken in log.broken]
@@ -71,8 +82,9 @@ class Evidence:
         return [lost for log in self.logs for lost in log.lost]
 
     @cached_property
-    def killed_instances(self) -> frozenset[str]:
-        return frozenset(log.instance for log in self.logs if log.killed)
+    def killed_instances(self) -> dict[str, str]:
+        """Instances that a fault of ours killed in this scenario → the moment of their last line."""
+        return {log.instance: max(line.ts for line in log.lines) for log in self.logs if log.killed and log.lines}
 
     @property
     def broker_was_killed(self) -> bool:
@@ -117,25 +129,51 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
     ]
 
 
-def killed_instances(run: RunDirectory, stack: str) -> frozenset[str]:
-    """The instances that a fault of ours has killed so far."""
-    names = set()
+def killed_instances(run: RunDirectory, stack: str) -> dict[str, str]:
+    """The instances that a fault of ours has killed so far → the moment of their last line."""
+    found = {}
     for start in process_starts(run, stack):
-        if start.how == "killed":
-            with (run.logs(stack) / start.file).open("rb") as file:
-                first = file.readline()
-            with suppress(ContractViolation):
-                names.add(decode_line(first).instance)
-    return frozenset(names)
+        last = last_line(run.logs(stack) / start.file) if start.how == "killed" else None
+        if last is not None:
+            found[last.instance] = last.ts
+    return found
 
 
-def read_logs(run: RunDirectory, stack: str) -> list[ProcessLog]:
+def read_logs(run: RunDirectory, stack: str, sharing: Sharing | None = None) -> list[ProcessLog]:
     """The whole log of one stack, one entry a process start."""
     return [
-        read_process_log(path, start)
+        _kept.read(path, start, sharing or Sharing())
         for start in process_starts(run, stack)
         if (path := run.logs(stack) / start.file).exists()
     ]
+
+
+class _Kept:
+    """Logs that have been read already: each is one file for the many scenarios of a stack.
+
+    A file that was written to only just now is read again: its next change may show neither in its size nor in its
+    time.
+    """
+
+    MOST, SETTLED_S = 32, 2.0
+
+    def __init__(self) -> None:
+        self._logs: dict[Path, tuple[object, ProcessLog]] = {}
+
+    def read(self, path: Path, start: ProcessStart, sharing: Sharing) -> ProcessLog:
+        status = path.stat()
+        state = (start, status.st_size, status.st_mtime_ns)
+        known, log = self._logs.pop(path, (None, None))
+        if log is None or known != state:
+            log = read_process_log(path, start, sharing)
+        if time.time() - status.st_mtime > self.SETTLED_S:
+            self._logs[path] = (state, log)
+            if len(self._logs) > self.MOST:
+                del self._logs[next(iter(self._logs))]
+        return log
+
+
+_kept = _Kept()
 
 
 def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
@@ -144,11 +182,12 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
         log.service,
         log.instance,
         log.file,
-        log.killed,
+        log.killed and log.ended_at <= until,  # whoever was killed later excuses nothing now
         tuple(line for line in log.lines if since < line.ts <= until),
         tuple(broken for broken in log.broken if since < (broken.ts or END) <= until),
         tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
-        _since_it_counted_at_rest([line for line in log.lines if line.ts <= since]),
+        before=_since_it_counted_at_rest([line for line in log.lines if line.ts <= since]),
+        ended_at=log.ended_at,
     )
 
 
@@ -168,23 +207,48 @@ def _since_it_counted_at_rest(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 def load_evidence(directory: ScenarioDirectory, target: Target | None = None) -> Evidence:
     """Read one scenario's evidence. Raises EvidenceError for a missing or broken file."""
-    scenario = read_json(directory.scenario_file, ScenarioRecord)
+    scenario, sharing = read_json(directory.scenario_file, ScenarioRecord), Sharing()
+    with _no_collection():
+        rows = _rows(
+            directory, sharing
+        )  # first, while there is room: of this file alone the whole text is held at once
+        tap = read_records(directory.tap_file, TapMessage, sharing)
+        operations = read_records(directory.operations_file, Operation, sharing)
+        logs = read_logs(directory.run, scenario.stack, sharing)
     told_more = scenario.format >= 2
-    logs = [within(log, scenario.since, scenario.until) for log in read_logs(directory.run, scenario.stack)]
     return Evidence(
         scenario=scenario,
         target=target or load_target(Path(scenario.target)),
-        logs=tuple(logs),
-        operations=read_records(directory.operations_file, Operation),
-        tap=read_records(directory.tap_file, TapMessage),
-        resting=read_records(directory.resting_file, RestingMessage),
-        received=read_records(directory.sinks_file, Received),
-        rows=read_json(directory.rows_file, Rows),
+        logs=tuple(within(log, scenario.since, scenario.until) for log in logs),
+        operations=operations,
+        tap=tap,
+        resting=read_records(directory.resting_file, RestingMessage, sharing),
+        received=read_records(directory.sinks_file, Received, sharing),
+        rows=rows,
         faults=read_records(directory.faults_file, Fault),
         health=read_records(directory.health_file, HealthProbe) if told_more else (),
         schema=read_json(directory.schema_file, Schema) if told_more else Schema(),
         secrets=_secrets(directory.run, scenario.stack),
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing that is read is garbage: looking for some among ever more of it would take longer and longer."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _rows(directory: ScenarioDirectory, sharing: Sharing) -> Rows:
+    rows = read_json(directory.rows_file, Rows)
+    for table in Rows.__struct_fields__:
+        sharing.share(getattr(rows, table))
+    return rows
 
 
 def _secrets(run: RunDirectory, stack: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ what it may have said) differs from a *lost event* (no hole, yet the line that h
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +16,14 @@ import msgspec
 from harness.contract.log_lines import ContractViolation, Count, Line, ServiceStopped, decode_line
 from harness.evidence.disorder import Disorder, disorder, mended
 from harness.evidence.records import ProcessStart
+from harness.evidence.sharing import Sharing
 
 BEGINNING, END = "", "~"
 """Before and after every timestamp, in text order."""
 JUST_STOPS = "the log just stops"
 """So ends what is said of a process that died of itself: its log is no worse than it was."""
+BLOCK_BYTES, NEAR_THE_END_BYTES = 1 << 20, 1 << 14
+_BAD_ENDS = ("forced", "crashed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class ProcessLog:
     lost: tuple[LostLines, ...]
     before: tuple[Line, ...] = ()
     """Of a window: what it wrote before, from its last metrics at rest on, for those tell sums since its start."""
+    ended_at: str = BEGINNING
+    """When its process was found to have ended; nothing, as long as it has not."""
 
 
 @dataclass(slots=True)
@@ -113,8 +119,46 @@ class _Place(msgspec.Struct):
     ts: str = ""
 
 
-def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
+def read_process_log(path: Path, start: ProcessStart, sharing: Sharing | None = None) -> ProcessLog:
     """Read one file. While its process runs, a last line without newline is still being written and is left alone."""
+    sharing = sharing or Sharing()
+    lines = _faultless_lines(path, start, sharing)
+    if lines:
+        instance = lines[0].instance
+        return ProcessLog(
+            start.service, instance, start.file, start.how == "killed", tuple(lines), (), (), ended_at=_ended(start)
+        )
+    log = _read_line_by_line(path, start)
+    sharing.share(log.lines)
+    return log
+
+
+def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[Line]:
+    """All lines of a log that needs no closer look, as nearly every one; else none."""
+    lines: list[Line] = []
+    with path.open("rb") as file:
+        while block := file.readlines(BLOCK_BYTES):
+            if not block[-1].endswith(b"\n"):
+                return []
+            try:
+                read = list(map(decode_line, block))
+            except ContractViolation:
+                return []
+            numbers = range(len(lines), len(lines) + len(read))
+            if [line.seq for line in read] != list(numbers):
+                return []
+            moments = [line.ts for line in (*lines[-1:], *read)]
+            if moments != sorted(moments):
+                return []
+            sharing.share(read)
+            lines += read
+    of_one = len({line.instance for line in lines}) == 1
+    ended = isinstance(lines[-1], ServiceStopped) if lines and start.how == "stopped" else start.how not in _BAD_ENDS
+    in_time = not (lines and start.ended_at and lines[-1].ts > start.ended_at)
+    return lines if of_one and ended and in_time else []
+
+
+def _read_line_by_line(path: Path, start: ProcessStart) -> ProcessLog:
     reader = _Reader(start.file)
     *whole, torn = path.read_bytes().split(b"\n")
     for number, raw in enumerate(whole, start=1):
@@ -123,13 +167,28 @@ def read_process_log(path: Path, start: ProcessStart) -> ProcessLog:
         reader.report(len(whole) + 1, torn, "the last line is torn: no newline at its end")
     _report_disorder(reader, start)
     lost = [*_holes(reader, start), *_early_end(reader, start)]
-    if start.how in ("forced", "crashed"):
+    if start.how in _BAD_ENDS:
         problem = "it did not end when it was asked to" if start.how == "forced" else "it ended by itself"
         reader.broken.append(BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: {JUST_STOPS}", ""))
     return ProcessLog(
         start.service, reader.instance, start.file, start.how == "killed",
-        tuple(reader.lines), tuple(reader.broken), tuple(lost),
+        tuple(reader.lines), tuple(reader.broken), tuple(lost), ended_at=_ended(start),
     )  # fmt: skip
+
+
+def _ended(start: ProcessStart) -> str:
+    return start.ended_at or BEGINNING
+
+
+def last_line(path: Path) -> Line | None:
+    """The last whole line of a log that keeps the contract, if it is near the end: all else is not read."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - NEAR_THE_END_BYTES))
+        near = file.read()
+    for raw in reversed(near.split(b"\n")):
+        with suppress(ContractViolation):
+            return decode_line(raw)
+    return None
 
 
 def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:

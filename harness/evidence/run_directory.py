@@ -15,13 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from harness.evidence.clock import wall_now
+from harness.evidence.sharing import Sharing
 
+AT_ONCE = 1_000
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
@@ -139,18 +142,25 @@ def write_records(path: Path, records: Iterable[msgspec.Struct]) -> None:
     path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
 
 
-def read_records(path: Path, record: type[Record]) -> tuple[Record, ...]:
+def read_records(path: Path, record: type[Record], sharing: Sharing | None = None) -> tuple[Record, ...]:
     """Read NDJSON back. Raises EvidenceError naming file and line; a missing file is an error, an empty one is not."""
-    return tuple(_records(path, record))
+    records, found = [], _records(path, record)
+    while block := list(islice(found, AT_ONCE)):
+        if sharing is not None:
+            sharing.share(block)
+        records += block
+    return tuple(records)
 
 
 def _records(path: Path, record: type[Record]) -> Iterator[Record]:
+    decode = msgspec.json.Decoder(record).decode
+    number = 0
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            for line in file:
+                number += 1
+                yield decode(line)
     except OSError as error:
         raise EvidenceError(f"{path}: expected {record.__name__} records: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield msgspec.json.decode(line, type=record)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise EvidenceError(f"{path}:{number}: expected a {record.__name__}: {error}") from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise EvidenceError(f"{path}:{number}: expected a {record.__name__}: {error}") from error

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TypeVar
 
 from harness.contract.log_lines import Envelope, InBand, Line
 
 Kind = TypeVar("Kind", bound=Envelope)
+_ts = attrgetter("ts")
+_NONE: list[InBand] = []
 
 
 class Flow:
@@ -17,16 +19,23 @@ class Flow:
 
     def __init__(self, correlation_id: str, lines: Iterable[InBand]) -> None:
         self.correlation_id = correlation_id
-        self.lines = sorted(lines, key=lambda line: line.ts)
-        self._by_kind: dict[type[Envelope], list[InBand]] = defaultdict(list)
-        self.by_span: dict[str, list[InBand]] = defaultdict(list)
+        self.lines = sorted(lines, key=_ts)
+        self._by_kind = by_kind = dict[type[Envelope], list[InBand]]()
         for line in self.lines:
-            self._by_kind[type(line)].append(line)
-            self.by_span[line.span_id].append(line)
+            kind = type(line)
+            if kind in by_kind:
+                by_kind[kind].append(line)
+            else:
+                by_kind[kind] = [line]
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """All lines of one kind."""
-        return self._by_kind.get(kind, [])  # type: ignore[return-value]  # keyed by the very type
+        return self._by_kind.get(kind, _NONE)  # type: ignore[return-value]  # keyed by the very type
+
+    @property
+    def kinds(self) -> frozenset[type[Envelope]]:
+        """Which kinds of line it has."""
+        return frozenset(self._by_kind)
 
     def event_ids(self) -> frozenset[str]:
         """Every event that a line of this flow is about."""
@@ -37,8 +46,11 @@ class Flow:
 class Surroundings:
     """What a flow's own lines cannot know. All empty is a valid beginning: then nothing is excused."""
 
-    killed_instances: frozenset[str] = frozenset()
-    """Instances that a fault of ours killed: what they left undone is explained, unless somebody else had to do it."""
+    killed_instances: Mapping[str, str] = field(default_factory=dict)
+    """Instances that a fault of ours killed → the moment of their last line: what they could not do any more is
+    explained, unless somebody else had to do it."""
+    answered: Mapping[str, str] = field(default_factory=dict)
+    """Correlation id of a client's request → a moment by which the client had its answer."""
     planted_correlations: frozenset[str] = frozenset()
     """Flows that the harness began by a message on the wire: they have no request as their root."""
     planted_events: frozenset[str] = frozenset()
@@ -46,10 +58,19 @@ class Surroundings:
     """Enabled rules, by the event type that triggers them."""
 
 
-def flows_of(lines: Iterable[Line]) -> dict[str, Flow]:
+def lines_by_flow(lines: Iterable[Line]) -> dict[str, list[InBand]]:
     """Group in-band lines by correlation id. Out-of-band lines belong to no flow."""
-    grouped: dict[str, list[InBand]] = defaultdict(list)
+    grouped: dict[str, list[InBand]] = {}
     for line in lines:
         if isinstance(line, InBand):
-            grouped[line.correlation_id].append(line)
-    return {correlation_id: Flow(correlation_id, members) for correlation_id, members in grouped.items()}
+            members = grouped.get(line.correlation_id)
+            if members is None:
+                grouped[line.correlation_id] = [line]
+            else:
+                members.append(line)
+    return grouped
+
+
+def flows_of(lines: Iterable[Line]) -> dict[str, Flow]:
+    """Every flow, indexed. Of a hundred thousand, that is much to keep: they are better judged one after the other."""
+    return {correlation_id: Flow(correlation_id, members) for correlation_id, members in lines_by_flow(lines).items()}

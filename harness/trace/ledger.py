@@ -51,8 +51,6 @@ _PLAIN = (
     HttpRequestReceived, HttpRequestCompleted, ChangeCommitted, EventStored, EventPublished, EventReceived,
     RuleEvaluated, ActionStarted, ActionCompleted, CallSent, CallCompleted, EventSettled,
 )  # fmt: skip
-_NAMING_A_CAUSE: tuple[type[Envelope], ...] = (HttpRequestReceived, RuleEvaluated, CallSent)
-"""Every other plain line stands or falls with one of these, whose cause is a part of the key that joins them."""
 _NEVER_PLAIN: tuple[type[Envelope], ...] = tuple(
     kind for kind in KINDS if issubclass(kind, InBand) and kind not in _PLAIN
 )
@@ -69,9 +67,12 @@ _flow = attrgetter("correlation_id")
 _event = attrgetter("correlation_id", "event_id")
 _told = attrgetter("correlation_id", "event_id", "causation_id")
 _delivery = attrgetter("correlation_id", "delivery_id", "event_id", "causation_id")
-_match = attrgetter("correlation_id", "event_id", "causation_id", "rule_id")
+_match = attrgetter("correlation_id", "parent_span_id", "event_id", "causation_id", "rule_id")
 _action = attrgetter("correlation_id", "span_id", "event_id", "causation_id", "rule_id")
 _cause = attrgetter("correlation_id", "causation_id")
+_within = attrgetter("correlation_id", "instance", "span_id", "causation_id")
+_handling = attrgetter("correlation_id", "instance", "span_id", "event_id")
+_below = attrgetter("correlation_id", "instance", "parent_span_id", "causation_id")
 _outcome = attrgetter("status", "http_status")
 
 
@@ -97,7 +98,8 @@ class Balance(Struct):
 
 
 class _Causes:
-    """What a line may name as its cause: an event stored in its flow, or None in a flow that a request began.
+    """What a line may name as its cause: an event stored in its flow, or None in a flow that a request began. And what
+    it may name as its parent, in the same process: a request, a delivery, or an action, with the same cause.
 
     A cause may be entered after what it has caused, for logs of several services are read block by block. Keys are
     known by their hashes alone, which keeps nothing else of a block alive. Two generations are known, of which the
@@ -125,19 +127,23 @@ class _Causes:
     def knows(self, key: Key) -> bool:
         return hash(key) in self._young or hash(key) in self._old
 
-    def look_for(self, lines: Sequence[Any]) -> None:
-        """Every line of these names a cause."""
-        missing = set(map(hash, map(_cause, lines))) - self._young
+    def look_for(self, lines: Sequence[Any], key: attrgetter[Any]) -> None:
+        """Every line of these names what has to be known."""
+        missing = set(map(hash, map(key, lines))) - self._young
         if missing and (missing := missing - self._old):
-            self.missing.update((hash(key), key[0]) for key in map(_cause, lines) if hash(key) in missing)
+            self.missing.update((hash(named), named[0]) for named in map(key, lines) if hash(named) in missing)
 
     def goes_round(self, event_id: str, cause: str) -> bool:
-        """Enter one step from an event to its cause. Does it close a circle?"""
+        """Enter one step from an event to its cause. Does the way back from it lead into a circle?"""
         self._cause_of[event_id] = cause
-        at: str | None = cause
-        while at is not None and at != event_id:
-            at = self._cause_of.get(at) or self._old_cause_of.get(at)
-        return at is not None
+        passed, at = {event_id}, cause
+        while at not in passed:
+            passed.add(at)
+            before = self._cause_of.get(at) or self._old_cause_of.get(at)
+            if before is None:
+                return False
+            at = before
+        return True
 
     def age(self, lines: int) -> None:
         self._lines += lines
@@ -179,8 +185,12 @@ class Ledger:
         self._post_events(stored, kinds[EventPublished], kinds[EventReceived], kinds[EventSettled])
         self._post_actions(kinds[RuleEvaluated], kinds[ActionStarted], kinds[ActionCompleted])
         self._post_calls(kinds[CallSent], kinds[CallCompleted], received)
-        for filed in map(kinds.__getitem__, _NAMING_A_CAUSE):
-            self._causes.look_for(filed)
+        self._causes.learn(map(_within, received))
+        self._causes.learn(map(_within, kinds[ActionStarted]))
+        self._causes.learn(map(_handling, kinds[EventReceived]))
+        self._causes.look_for(received, _cause)
+        self._causes.look_for(kinds[RuleEvaluated], _below)
+        self._causes.look_for(kinds[CallSent], _below)
         for filed in map(kinds.__getitem__, _NEVER_PLAIN):
             if filed:
                 self._doubt(filed)

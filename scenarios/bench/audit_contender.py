@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import msgspec
+
 from harness.audit.span import peak_memory_kb
 
 
@@ -56,15 +58,11 @@ def _blocks(files: Sequence[str]) -> Iterator[bytes]:
 
 
 def _msgspec(files: Sequence[str], _: Path) -> tuple[int, int]:
-    import msgspec
-
     decoder = msgspec.json.Decoder()
     return _decoded(files, decoder.decode_lines, decoder.decode), 0
 
 
 def _typed(files: Sequence[str], _: Path) -> tuple[int, int]:
-    import msgspec
-
     from harness.contract.log_lines import Line
 
     decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(Line)
@@ -97,12 +95,14 @@ def _duckdb(files: Sequence[str], _: Path) -> tuple[int, int]:
 
 def _audit(processes: int) -> Callable[[Sequence[str], Path], tuple[int, int]]:
     def run(files: Sequence[str], findings: Path) -> tuple[int, int]:
-        from reports.audit_terminal import run_audit
+        from harness.audit.audit import Audit
+        from harness.audit.engines import engine
+        from harness.audit.sources import gather
 
-        with findings.open("wb") as out:
-            report, _ = run_audit(
-                files, out, processes=processes, engine_name="processes", mapping=None, grace_s=30.0
-            )  # fmt: skip
+        with engine("processes", processes) as workers, findings.open("wb") as out:
+            report = Audit(gather(files, findings.parent, lambda size: None)).run(workers)
+            for finding in report.findings:
+                out.write(msgspec.json.encode(finding) + b"\n")
         return report.lines, report.memory_kb
 
     return run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from harness.evidence.recording import Recording
 from harness.evidence.records import Rows, ScenarioRecord
 from harness.evidence.run_directory import RunDirectory, write_json
 from harness.evidence.write import write_evidence
-from harness.target import DEFAULT_TARGET, load_target
+from harness.target import DEFAULT_TARGET, MetricsSpec, load_target
 from scenarios.bench.judge_lives import RULES, Life, Witnessed, ts
 
 STACK, SCENARIO, SEED = "corpus", "judge_corpus", 7
@@ -82,6 +83,30 @@ def _live(told: Witnessed, logs: dict[str, _Log], operations: int, starts: int) 
     return ts(now_us)
 
 
+class _Metrics:
+    """What one process counts of its own lines."""
+
+    def __init__(self, spec: MetricsSpec) -> None:
+        self._spec = spec
+        self._duplicates: set[str] = set()
+        self.counters: Counter[str] = Counter()
+        self._durations: Counter[str] = Counter()
+
+    def count(self, line: dict[str, Any]) -> None:
+        for metrics, counts in ((self._spec.counters, self.counters), (self._spec.histograms, self._durations)):
+            for name, counted in metrics.items():
+                if counted.kind == line["event"]:
+                    labels = ",".join(f'{label}="{line[label]}"' for label in counted.labels)
+                    counts[f"{name}{{{labels}}}" if labels else name] += 1
+        if line["event"] == "event.deduplicated":
+            self._duplicates.add(line["delivery_id"])
+        if line["event"] == "event.settled" and line["status"] == "acked":
+            self.counters[self._spec.processed] += line["delivery_id"] not in self._duplicates
+
+    def histograms(self) -> dict[str, dict[str, float]]:
+        return {series: {"count": count, "sum": 1.5 * count} for series, count in self._durations.items()}
+
+
 class _Log:
     """What one service writes, one file for each of its starts."""
 
@@ -91,17 +116,21 @@ class _Log:
 
     def start(self, number: int, now_us: int) -> None:
         self._file = self._files.enter_context((self._folder / f"{self._service}-{number}.ndjson").open("wb"))
+        self._metrics = _Metrics(load_target().metrics)
         self._instance, self._seq = f"{self._service}-{number}-{SEED:06x}", 0
         self._about_itself(ts(now_us), "service.started", "ok", version="1.0.0", pid=number)
 
     def write(self, line: dict[str, Any]) -> None:
         line["instance"], line["seq"] = self._instance, self._seq
         self._file.write(msgspec.json.encode(line) + b"\n")
+        self._metrics.count(line)
         self._seq += 1
         self.written += 1
         if self._seq % SNAPSHOT_EVERY == 0:
-            counters = {f"requests.{self._service}": self._seq}
-            self._about_itself(line["ts"], "metrics.snapshot", "ok", counters=counters, histograms={})
+            told = self._metrics
+            self._about_itself(
+                line["ts"], "metrics.snapshot", "ok", counters=told.counters, histograms=told.histograms()
+            )
 
     def stop(self, now_us: int) -> None:
         self._about_itself(ts(now_us), "service.stopped", "graceful", version="1.0.0", pid=1)

@@ -155,7 +155,8 @@ class Life:
         flow = Flow(self._uuid(), ("lead", self.lead_id))
         span = self._asked(flow, "crm", "GET", _LEAD)
         self._answered(flow, "crm", span, "GET", _LEAD, 200)
-        self._operation(flow, "read", self.lead_id, {}, 200, {"id": self.lead_id, **self._person(0)})
+        answer = {"id": self.lead_id, "version": 1, "external_id": None, "phone": None, "owner_id": None}
+        self._operation(flow, "read", self.lead_id, {}, 200, answer | self._person(0))
 
     # --- what the services write -------------------------------------------------------------------------------
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from harness.contract.log_lines import CallCompleted, CallSent, HttpRequestReceived
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.obligations import Obligation, State, exactly_one
+from harness.trace.kills import CALL_S, kills_in
+from harness.trace.obligations import Obligation, State, exactly_one, tally
 
 INSIDE = ("crm", "pipeline", "automation")
 """Peers whose log we read. A webhook's receiver or a mail server is none of them."""
@@ -15,15 +15,23 @@ REACHED = "call sent → request received at the peer"
 
 
 def call_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed = Counter(line.span_id for line in flow.of(CallCompleted))
+    completed, kills = tally(line.span_id for line in flow.of(CallCompleted)), kills_in(flow, around)
     for line in flow.of(CallSent):
-        state = exactly_one(completed[line.span_id], excused=line.instance in around.killed_instances)
+        count = completed[line.span_id]
+        state = exactly_one(count, excused=not count and kills.explain(line, within_s=CALL_S))
         yield Obligation("call sent → completed", line, state, "call.completed", line.service)
+
+
+def completed_was_sent(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
+    sent = {line.span_id for line in flow.of(CallSent)}
+    for line in flow.of(CallCompleted):
+        if line.span_id not in sent:
+            yield Obligation("call sent → completed", line, "orphan", "call.sent", line.service)
 
 
 def call_reached_peer(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """An answer proves that the peer received the call; a call without answer may have been received or not."""
-    received = Counter(line.parent_span_id for line in flow.of(HttpRequestReceived))
+    received = tally(line.parent_span_id for line in flow.of(HttpRequestReceived))
     answered = {line.span_id for line in flow.of(CallCompleted) if line.http_status is not None}
     for line in flow.of(CallSent):
         if line.peer in INSIDE:

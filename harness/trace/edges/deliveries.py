@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator
 
 from harness.contract.log_lines import (
@@ -14,8 +15,10 @@ from harness.contract.log_lines import (
     EventSettled,
     EventStored,
 )
+from harness.evidence.log_files import BEGINNING
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.obligations import Obligation, State, at_least_one, exactly_one
+from harness.trace.kills import HANDLING_S, kills_in
+from harness.trace.obligations import Obligation, State, at_least_one, exactly_one, tally
 
 RECEIVED = "published → received"
 SETTLED = "received → settled"
@@ -24,8 +27,8 @@ HANDLED = "received → handled once"
 
 def published_received(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """What the broker itself gave up on was received too, by whoever never settled it."""
-    received = Counter(line.event_id for line in flow.of(EventReceived))
-    received.update(line.event_id for line in flow.of(EventDeadLettered) if line.reason == "delivery_limit")
+    buried = (line for line in flow.of(EventDeadLettered) if line.reason == "delivery_limit")
+    received = tally(line.event_id for line in (*flow.of(EventReceived), *buried))
     first_confirms = {line.event_id: line for line in reversed(flow.of(EventPublished)) if line.status == "confirmed"}
     for event_id, line in first_confirms.items():
         yield Obligation(RECEIVED, line, at_least_one(received[event_id]), "event.received", "automation")
@@ -43,12 +46,13 @@ def received_was_published(flow: Flow, around: Surroundings) -> Iterator[Obligat
 
 def received_settled(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
     """Killed in hand, a delivery comes again: that redelivery closes it."""
-    settled = Counter(line.delivery_id for line in flow.of(EventSettled))
+    settled = tally(line.delivery_id for line in flow.of(EventSettled))
     received = flow.of(EventReceived)
+    last, kills = {line.event_id: line.ts for line in received}, kills_in(flow, around)
     for line in received:
         count = settled[line.delivery_id]
-        if count == 0 and line.instance in around.killed_instances:
-            again = any(other.event_id == line.event_id and other.ts > line.ts for other in received)
+        if count == 0 and kills.explain(line, within_s=HANDLING_S):
+            again = last[line.event_id] > line.ts
             missing = "event.received: a redelivery, for its instance was killed"
             yield Obligation(SETTLED, line, "excused" if again else "open", missing, line.service)
         else:
@@ -69,7 +73,7 @@ def handled_once(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """
     duplicates = {line.delivery_id for line in flow.of(EventDeduplicated)}
     handled: set[str | None] = set()
-    for line in flow.lines:
+    for line in flow.lines if flow.of(EventDeadLettered) else flow.of(EventSettled):
         if isinstance(line, EventDeadLettered):
             handled.discard(line.event_id)
         if not isinstance(line, EventSettled):
@@ -91,7 +95,7 @@ def duplicate_has_original(flow: Flow, _around: Surroundings) -> Iterator[Obliga
 
 
 def retried_again(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    received = Counter((line.event_id, line.attempt) for line in flow.of(EventReceived))
+    received = tally((line.event_id, line.attempt) for line in flow.of(EventReceived))
     for line in flow.of(EventSettled):
         if line.status == "retried":
             state = at_least_one(received[line.event_id, line.attempt + 1])
@@ -100,17 +104,16 @@ def retried_again(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 
 def requeued_again(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    received = flow.of(EventReceived)
+    last = {line.event_id: line.ts for line in flow.of(EventReceived)}
     for line in flow.of(EventSettled):
         if line.status == "requeued":
-            again = any(other.event_id == line.event_id and other.ts > line.ts for other in received)
-            state: State = "closed" if again else "open"
+            state: State = "closed" if last.get(line.event_id, BEGINNING) > line.ts else "open"
             yield Obligation("requeued → received again", line, state, "event.received", line.service)
 
 
 def dead_lettered_alert(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """Each delivery that is settled as dead-lettered has raised an alert of its own."""
-    alerts = Counter(line.event_id for line in flow.of(EventDeadLettered))
+    alerts = tally(line.event_id for line in flow.of(EventDeadLettered))
     for line in flow.of(EventSettled):
         if line.status == "dead_lettered":
             alerts[line.event_id] -= 1
@@ -120,10 +123,13 @@ def dead_lettered_alert(flow: Flow, _around: Surroundings) -> Iterator[Obligatio
 
 def replayed_received(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """A replayed event starts over at attempt 1. Its copy may be received before the replay has logged its line."""
-    received = flow.of(EventReceived)
-    dead = flow.of(EventDeadLettered)
+    last = {line.event_id: line.ts for line in flow.of(EventReceived) if line.attempt == 1}
+    deaths: dict[str | None, list[str]] = defaultdict(list)
+    for death in flow.of(EventDeadLettered):
+        deaths[death.event_id].append(death.ts)
     for line in flow.of(DeadLetterReplayed):
-        died = max((other.ts for other in dead if other.event_id == line.event_id and other.ts < line.ts), default="")
-        again = any(r.event_id == line.event_id and r.attempt == 1 and r.ts > died for r in received)
-        state: State = "closed" if again else "open"
+        died = deaths[line.event_id]
+        before = bisect_left(died, line.ts)
+        since = died[before - 1] if before else BEGINNING
+        state: State = "closed" if last.get(line.event_id, BEGINNING) > since else "open"
         yield Obligation("replayed → received", line, state, "event.received with attempt 1", line.service)

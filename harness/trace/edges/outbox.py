@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
-from harness.contract.log_lines import ChangeCommitted, EventPublished, EventStored
+from harness.contract.log_lines import (
+    ChangeCommitted,
+    EventPublished,
+    EventStored,
+    HttpRequestCompleted,
+    HttpRequestReceived,
+)
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.obligations import Obligation, State, at_least_one, exactly_one
+from harness.trace.kills import kills_in
+from harness.trace.obligations import Obligation, State, at_least_one, exactly_one, tally
 
 STORED = "change → event stored"
 PUBLISHED = "stored → published"
 
 
 def change_stored_event(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    stored = Counter((line.span_id, line.entity_id) for line in flow.of(EventStored))
+    """The two are told of in one step, so that a kill can only come between them at the very end of a log."""
+    stored, kills = tally((line.span_id, line.entity_id) for line in flow.of(EventStored)), kills_in(flow, around)
     for line in flow.of(ChangeCommitted):
         if line.entity_type == "user":
             continue  # nobody subscribes to users: they have no event
-        killed = line.instance in around.killed_instances
-        state = exactly_one(stored[line.span_id, line.entity_id], excused=killed)
+        state = exactly_one(stored[line.span_id, line.entity_id], excused=kills.explain_next(line))
         yield Obligation(STORED, line, state, "event.stored", line.service)
 
 
@@ -32,20 +38,32 @@ def stored_by_change(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 def stored_published(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """A kill excuses nothing here: the row outlives the process, and the next relay publishes it."""
-    confirmed = Counter(line.event_id for line in flow.of(EventPublished) if line.status == "confirmed")
+    confirmed = tally(line.event_id for line in flow.of(EventPublished) if line.status == "confirmed")
     for line in flow.of(EventStored):
         state = at_least_one(confirmed[line.event_id])
         yield Obligation(PUBLISHED, line, state, "event.published, confirmed", line.service)
 
 
 def published_was_stored(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    """Killed between the commit and its line, a service leaves an event that was stored but never logged so."""
+    """Killed between the commit and its line, a service leaves an event that was stored but never logged so: then the
+    request that the event came of was never completed either."""
     stored = {line.event_id for line in flow.of(EventStored)}
-    killed = {line.service for line in flow.lines if line.instance in around.killed_instances}
     for line in flow.of(EventPublished):
         if line.event_id not in stored and line.event_id not in around.planted_events:
-            state: State = "excused" if line.service in killed else "orphan"
+            state: State = "excused" if line.parent_span_id in _killed_requests(flow, around) else "orphan"
             yield Obligation(PUBLISHED, line, state, "event.stored", line.service)
+
+
+def _killed_requests(flow: Flow, around: Surroundings) -> set[str | None]:
+    """Spans of requests that a kill ended, for all that is known before they could tell of what they had committed."""
+    kills = kills_in(flow, around)
+    told = {line.span_id for line in flow.of(HttpRequestCompleted)}
+    told |= {line.span_id for line in flow.of(ChangeCommitted) if not kills.explain_next(line)}
+    return {
+        line.span_id
+        for line in flow.of(HttpRequestReceived)
+        if line.span_id not in told and kills.explain_request(line)
+    }
 
 
 def attempts_are_gapless(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from harness.contract.log_lines import ChangeCommitted, HttpRequestCompleted, HttpRequestReceived
 from harness.trace.flow import Flow, Surroundings
-from harness.trace.obligations import Obligation, exactly_one
+from harness.trace.kills import kills_in
+from harness.trace.obligations import Obligation, exactly_one, tally
 
 CHANGE = "request → change committed"
 
@@ -25,9 +25,10 @@ def one_root(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
 
 
 def request_completed(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
-    completed = Counter(line.span_id for line in flow.of(HttpRequestCompleted))
+    completed, kills = tally(line.span_id for line in flow.of(HttpRequestCompleted)), kills_in(flow, around)
     for line in flow.of(HttpRequestReceived):
-        state = exactly_one(completed[line.span_id], excused=line.instance in around.killed_instances)
+        count = completed[line.span_id]
+        state = exactly_one(count, excused=not count and kills.explain_request(line))
         yield Obligation("request received → completed", line, state, "http.request.completed", line.service)
 
 
@@ -41,7 +42,7 @@ def completed_was_received(flow: Flow, _around: Surroundings) -> Iterator[Obliga
 
 def request_changed(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
     """A creation answered 201 has committed something; what was refused has committed nothing."""
-    changes = Counter(line.span_id for line in flow.of(ChangeCommitted))
+    changes = tally(line.span_id for line in flow.of(ChangeCommitted))
     for line in flow.of(HttpRequestCompleted):
         count = changes[line.span_id]
         if line.http_status == 201:
