@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from harness.audit.blocks import LONGEST, Block
-from harness.contract.log_lines import KINDS, ContractViolation, Envelope, Line, OutOfBand, decode_line
+from harness.contract.log_lines import (
+    KINDS,
+    ContractViolation,
+    Line,
+    OutOfBand,
+    decode_block,
+    decode_line,
+    has_half_an_entity,
+    is_timestamp,
+)
 
-_decoder = msgspec.json.Decoder(Line)
-_ts = attrgetter("ts")
 _OUT_OF_BAND = {kind for kind in KINDS if issubclass(kind, OutOfBand)}
-_DIGITS = bytes.maketrans(b"0123456789", b"0" * 10)
-_SHAPE_OF_TS = b"0000-00-00T00:00:00.000000Z"
 _EXCERPT, _HEAD = 200, 4096
 
 
@@ -61,25 +65,13 @@ def read_page(block: Block, decode: DecodeLine | None = None) -> Page:
         )
     if decode is None:
         try:
-            lines = _decoder.decode_lines(block.data)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+            lines = decode_block(block.data)
+        except ContractViolation:
             return _line_by_line(block, decode_line)
-        if len(lines) == block.lines and _well_shaped(lines):
-            return Page(block.number, lines)
+        of_no_flow = [line for line in lines if line.__class__ in _OUT_OF_BAND]
+        if len(lines) == block.lines and not any(map(has_half_an_entity, of_no_flow)):
+            return Page(block.number, lines)  # the ledger asks the same of the lines of flows
     return _line_by_line(block, decode or decode_line)
-
-
-def _well_shaped(lines: Sequence[Envelope]) -> bool:
-    """What the types cannot say. The ledger doubts a flow's line of which only half an entity is known."""
-    moments = "".join(map(_ts, lines))
-    return (
-        moments.isascii()
-        and moments.encode().translate(_DIGITS) == _SHAPE_OF_TS * len(lines)
-        and all(
-            (line.entity_type is None) == (line.entity_id is None)
-            for line in [line for line in lines if line.__class__ in _OUT_OF_BAND]
-        )
-    )
 
 
 def _line_by_line(block: Block, decode: DecodeLine) -> Page:
@@ -128,10 +120,6 @@ def fault_of(number: int, raw: bytes, problem: str, *, torn: bool = False) -> Fa
             place["seq"] = int(count[:18])
         else:
             place[name.decode()] = text.decode("utf-8", "replace")
-    if not _shaped(place.get("ts", "")):
+    if not is_timestamp(place.get("ts", "")):
         place.pop("ts", None)
     return Fault(number=number, kind=kind, problem=problem, excerpt=excerpt, **place)
-
-
-def _shaped(ts: str) -> bool:
-    return ts.isascii() and ts.encode().translate(_DIGITS) == _SHAPE_OF_TS

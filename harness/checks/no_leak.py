@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -61,22 +60,24 @@ def _hidden(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _leaked(evidence: Evidence, needles: Needles) -> set[bytes]:
-    leaked = needles.found_in(_distinct(evidence.lines)) | needles.found_in(_distinct(evidence.tap))
+    leaked = needles.found_in(_distinct(evidence.lines, needles)) | needles.found_in(_distinct(evidence.tap, needles))
     others = {text for _, _, found in _broken_and_refused(evidence) for text in found}
-    return leaked | needles.found_in(_distinct(evidence.resting)) | needles.found_in(others)
+    return leaked | needles.found_in(_distinct(evidence.resting, needles)) | needles.found_in(others)
 
 
-def _distinct(records: Sequence[Struct]) -> set[str]:
-    """Every text that could give something away, once: most are ids, and stand on many lines."""
+def _distinct(records: Sequence[Struct], needles: Needles) -> set[str]:
+    """Every text that could give something away, once: most are ids, which cannot."""
     texts: set[Any] = set()
     by_kind: dict[type[Struct], list[Struct]] = defaultdict(list)
     for record in records:
         by_kind[type(record)].append(record)
     for kind, members in by_kind.items():
-        texts.update(chain.from_iterable(map(attrgetter(*text_fields(kind)), members)))  # several, so it gives tuples
+        for name in text_fields(kind):
+            found = set(map(attrgetter(name), members)) - {None}
+            if needles.may_be_in(found):
+                texts |= found
         for name in other_fields(kind):
             texts.update(map(_json, map(attrgetter(name), members)))
-    texts.discard(None)
     return texts
 
 

@@ -11,6 +11,7 @@ from harness.evidence.evidence import Evidence
 from harness.evidence.records import Planted, RuleRow
 from harness.trace.findings import FlowFinding, judge_flow
 from harness.trace.flow import Flow, Surroundings, lines_by_flow
+from harness.trace.ledger import doubtful
 from harness.trace.render import shortest_trace
 
 NAME = "trace_complete"
@@ -42,7 +43,8 @@ def check(evidence: Evidence) -> Result:
     answered = answered_at(evidence) if killed else {}
     around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, killed, answered)
     flows, lost = lines_by_flow(evidence.lines), evidence.lost_lines
-    found = (judge_flow(Flow(correlation_id, lines), around, lost) for correlation_id, lines in flows.items())
+    doubted = doubtful(evidence.lines, around.rules_by_event_type)
+    found = (judge_flow(Flow(name, lines), around, lost) for name, lines in flows.items() if name in doubted)
     judged = [flow for flow in found if flow.broken]
     findings = [finding for flow in judged if flow.state in ("broken", "orphan") for finding in _findings(flow)]
     doubts = [

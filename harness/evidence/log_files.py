@@ -13,7 +13,18 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.log_lines import ContractViolation, Count, Line, ServiceStopped, decode_line
+from harness.contract.log_lines import (
+    CallCompleted,
+    ContractViolation,
+    Count,
+    HttpRequestCompleted,
+    Line,
+    ServiceStopped,
+    decode_block,
+    decode_line,
+    has_half_an_entity,
+    http_status_agrees,
+)
 from harness.evidence.disorder import Disorder, disorder, mended
 from harness.evidence.records import ProcessStart
 from harness.evidence.sharing import Sharing
@@ -22,7 +33,7 @@ BEGINNING, END = "", "~"
 """Before and after every timestamp, in text order."""
 JUST_STOPS = "the log just stops"
 """So ends what is said of a process that died of itself: its log is no worse than it was."""
-BLOCK_BYTES, NEAR_THE_END_BYTES = 1 << 20, 1 << 14
+BLOCK_BYTES, NEAR_THE_END_BYTES = 1 << 18, 1 << 14
 _BAD_ENDS = ("forced", "crashed")
 
 
@@ -137,12 +148,14 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
     """All lines of a log that needs no closer look, as nearly every one; else none."""
     lines: list[Line] = []
     with path.open("rb") as file:
-        while block := file.readlines(BLOCK_BYTES):
-            if not block[-1].endswith(b"\n"):
+        while block := file.read(BLOCK_BYTES) + file.readline():
+            if not block.endswith(b"\n"):
                 return []
             try:
-                read = list(map(decode_line, block))
+                read = decode_block(block)
             except ContractViolation:
+                return []
+            if len(read) != block.count(b"\n") or not _of_one_mind(read):
                 return []
             numbers = range(len(lines), len(lines) + len(read))
             if [line.seq for line in read] != list(numbers):
@@ -156,6 +169,12 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
     ended = isinstance(lines[-1], ServiceStopped) if lines and start.how == "stopped" else start.how not in _BAD_ENDS
     in_time = not (lines and start.ended_at and lines[-1].ts > start.ended_at)
     return lines if of_one and ended and in_time else []
+
+
+def _of_one_mind(lines: list[Line]) -> bool:
+    """No line says half of what belongs together, or two things at once."""
+    answers = [line for line in lines if isinstance(line, HttpRequestCompleted | CallCompleted)]
+    return not any(map(has_half_an_entity, lines)) and all(map(http_status_agrees, answers))
 
 
 def _read_line_by_line(path: Path, start: ProcessStart) -> ProcessLog:
