@@ -7,7 +7,7 @@ Lines about the process are left out: while a stack comes up, services complain 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from harness.checks.verdict import Finding, Property, Result, answer
@@ -35,7 +35,7 @@ def _shadow(fault: Fault) -> tuple[datetime, datetime]:
 
 
 def _findings(evidence: Evidence, shadows: list[tuple[datetime, datetime]]) -> Iterator[Finding]:
-    for line, says in _troubles(line for line in evidence.lines if isinstance(line, InBand)):
+    for line, says in _troubles(evidence):
         moment = datetime.fromisoformat(line.ts)
         if any(begin <= moment <= end for begin, end in shadows):
             continue
@@ -48,20 +48,20 @@ def _findings(evidence: Evidence, shadows: list[tuple[datetime, datetime]]) -> I
         )
 
 
-def _troubles(lines: Iterable[InBand]) -> Iterator[tuple[InBand, str]]:
+def _troubles(evidence: Evidence) -> Iterator[tuple[InBand, str]]:
+    for answered in evidence.of(HttpRequestCompleted):
+        if answered.http_status >= 500:
+            yield answered, f"{answered.method} {answered.route} was answered {answered.http_status}"
     confirmed: set[str | None] = set()
-    for line in lines:
-        if isinstance(line, HttpRequestCompleted):
-            if line.http_status >= 500:
-                yield line, f"{line.method} {line.route} was answered {line.http_status}"
-        elif isinstance(line, EventPublished):
-            if line.event_id in confirmed:
-                yield line, f"{line.event_type} was published once more after its confirm"
-            elif line.status in ("nacked", "returned"):
-                yield line, f"publishing {line.event_type} ended {line.status}"
-            elif line.status == "confirmed":
-                confirmed.add(line.event_id)
-        elif line.level == "error" and not isinstance(line, EventDeadLettered):
+    for tried in evidence.of(EventPublished):
+        if tried.event_id in confirmed:
+            yield tried, f"{tried.event_type} was published once more after its confirm"
+        elif tried.status in ("nacked", "returned"):
+            yield tried, f"publishing {tried.event_type} ended {tried.status}"
+        elif tried.status == "confirmed":
+            confirmed.add(tried.event_id)
+    for line in [line for line in evidence.lines if line.level == "error"]:
+        if isinstance(line, InBand) and not isinstance(line, HttpRequestCompleted | EventPublished | EventDeadLettered):
             yield line, f"an error line, {kind_of(line)} {line.status},"
 
 

@@ -30,7 +30,7 @@ Labels = Callable[[Line], tuple[object, ...]]
 Series = tuple[str, tuple[object, ...]]
 """A metric's name, and the values of its labels."""
 
-_WATCHED = (EventReceived, EventDeduplicated, EventSettled, MetricsSnapshot, ServiceStarted)
+_WATCHED = {EventReceived, EventDeduplicated, EventSettled, MetricsSnapshot, ServiceStarted}
 
 
 def check(evidence: Evidence) -> Result:
@@ -163,7 +163,7 @@ def _received_before(lines: Sequence[Line]) -> set[str]:
     """Deliveries that were in hand when these lines begin (or whose beginning is lost)."""
     received: set[str] = set()
     settled: set[str] = set()
-    for line in lines:
+    for line in [line for line in lines if line.__class__ in _WATCHED]:
         if isinstance(line, EventReceived):
             received.add(line.delivery_id)
         elif isinstance(line, EventSettled):

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from harness.checks.verdict import Finding, Property, Result, answer
+from harness.contract.log_lines import EventPublished, EventSettled, EventStored, RuleEvaluated
 from harness.evidence.answers import answered_at
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Planted, RuleRow
 from harness.trace.findings import FlowFinding, judge_flow
-from harness.trace.flow import Flow, Surroundings, lines_by_flow
+from harness.trace.flow import Flow, Surroundings, flow_names, lines_by_flow
 from harness.trace.ledger import doubtful
 from harness.trace.render import shortest_trace
 
@@ -42,9 +43,9 @@ def check(evidence: Evidence) -> Result:
     killed = evidence.killed_instances
     answered = answered_at(evidence) if killed else {}
     around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, killed, answered)
-    flows, lost = lines_by_flow(evidence.lines), evidence.lost_lines
-    doubted = doubtful(evidence.lines, around.rules_by_event_type)
-    found = (judge_flow(Flow(name, lines), around, lost) for name, lines in flows.items() if name in doubted)
+    lost, flows = evidence.lost_lines, flow_names(evidence.lines)
+    doubted = doubtful(evidence.lines) | _not_looked_at(evidence, around.rules_by_event_type)
+    found = (judge_flow(Flow(*flow), around, lost) for flow in lines_by_flow(evidence.lines, doubted).items())
     judged = [flow for flow in found if flow.broken]
     findings = [finding for flow in judged if flow.state in ("broken", "orphan") for finding in _findings(flow)]
     doubts = [
@@ -52,13 +53,26 @@ def check(evidence: Evidence) -> Result:
         for flow in judged if flow.state == "unknown"
     ]  # fmt: skip
     asked = {op.correlation_id for op in evidence.operations if op.outcome != "unknown"}
-    for correlation_id in sorted(asked - set(flows)):
+    for correlation_id in sorted(asked - flows):
         says = "a client was answered, but no line of the log tells of it"
         if evidence.lost_lines:
             doubts.append(f"flow {correlation_id}: {says}; {evidence.lost_lines[0]}")
         else:
             findings.append(Finding(property=NAME, says=says, edge="root", correlation_id=correlation_id))
     return answer(NAME, seen=len(flows), floor=len(asked), findings=findings, doubts=doubts)
+
+
+def _not_looked_at(evidence: Evidence, rules: Mapping[str, frozenset[str]]) -> set[str]:
+    """Flows with a delivery that was settled, though not every rule looked at its event: the ledger knows no rules."""
+    looks = {(line.parent_span_id, line.rule_id) for line in evidence.of(RuleEvaluated)}
+    types = {line.event_id: line.event_type for line in evidence.of(EventPublished)}
+    types |= {line.event_id: line.event_type for line in evidence.of(EventStored)}
+    return {
+        line.correlation_id
+        for line in evidence.of(EventSettled)
+        for rule_id in rules.get(types.get(line.event_id or "", ""), ())
+        if (line.span_id, rule_id) not in looks
+    }
 
 
 def _findings(judged: FlowFinding) -> list[Finding]:

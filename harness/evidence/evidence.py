@@ -191,11 +191,14 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
     )
 
 
+_AT_REST = {EventReceived, EventSettled, MetricsSnapshot}
+
+
 def _since_it_counted_at_rest(lines: Sequence[Line]) -> tuple[Line, ...]:
     """From its last metrics with no delivery in hand, or from its start."""
     begin = 0
     in_hand: set[str] = set()
-    for index, line in enumerate(lines):
+    for index, line in [(at, line) for at, line in enumerate(lines) if line.__class__ in _AT_REST]:
         if isinstance(line, EventReceived):
             in_hand.add(line.delivery_id)
         elif isinstance(line, EventSettled):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -173,7 +174,7 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
 
 def _of_one_mind(lines: list[Line]) -> bool:
     """No line says half of what belongs together, or two things at once."""
-    answers = [line for line in lines if isinstance(line, HttpRequestCompleted | CallCompleted)]
+    answers: list[Any] = [line for line in lines if line.__class__ in (HttpRequestCompleted, CallCompleted)]
     return not any(map(has_half_an_entity, lines)) and all(map(http_status_agrees, answers))
 
 

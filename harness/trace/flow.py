@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TypeVar
 
-from harness.contract.log_lines import Envelope, InBand, Line
+from harness.contract.log_lines import KINDS, Envelope, InBand, Line, OutOfBand
 
 Kind = TypeVar("Kind", bound=Envelope)
 _ts = attrgetter("ts")
@@ -58,10 +58,18 @@ class Surroundings:
     """Enabled rules, by the event type that triggers them."""
 
 
-def lines_by_flow(lines: Iterable[Line]) -> dict[str, list[InBand]]:
-    """Group in-band lines by correlation id. Out-of-band lines belong to no flow."""
+_OUT_OF_BAND = {kind for kind in KINDS if issubclass(kind, OutOfBand)}
+
+
+def flow_names(lines: Iterable[Line]) -> set[str]:
+    """The correlation ids of all flows among these lines."""
+    return {line.correlation_id for line in lines if line.__class__ not in _OUT_OF_BAND}  # type: ignore[misc]
+
+
+def lines_by_flow(lines: Iterable[Line], only: Set[str] | None = None) -> dict[str, list[InBand]]:
+    """Group in-band lines by correlation id, of all flows or of some. Out-of-band lines belong to no flow."""
     grouped: dict[str, list[InBand]] = {}
-    for line in lines:
+    for line in lines if only is None else [line for line in lines if line.correlation_id in only]:
         if isinstance(line, InBand):
             members = grouped.get(line.correlation_id)
             if members is None:

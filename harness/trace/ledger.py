@@ -15,7 +15,7 @@ each: a log is audited at almost the speed at which it is parsed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -304,32 +304,9 @@ class Ledger:
             self._doubt([line for line in completed if _outcome(line) not in self._outcomes])
 
 
-def doubtful(lines: Iterable[Envelope], rules_by_event_type: Mapping[str, frozenset[str]] | None = None) -> set[str]:
-    """Correlation ids of the flows among these lines that are not plainly complete, of all their lines at once.
-
-    ``rules_by_event_type``: which rules every event has to be looked at by, where that is known.
-    """
-    ledger, rest, all_lines = Ledger(), iter(lines), []
+def doubtful(lines: Iterable[Envelope]) -> set[str]:
+    """Correlation ids of the flows among these lines that are not plainly complete, of all their lines at once."""
+    ledger, rest = Ledger(), iter(lines)
     while block := list(islice(rest, AT_ONCE)):
         ledger.post(block)
-        all_lines += block
-    doubted = ledger.balance().open_flows()
-    return doubted | _not_looked_at(all_lines, rules_by_event_type) if rules_by_event_type else doubted
-
-
-def _not_looked_at(lines: Iterable[Envelope], rules_by_event_type: Mapping[str, frozenset[str]]) -> set[str]:
-    """The flows of deliveries that were settled without an evaluation of each rule for their event's type."""
-    looks, settled, types = set(), [], {}
-    for line in lines:
-        if isinstance(line, RuleEvaluated):
-            looks.add((line.parent_span_id, line.rule_id))
-        elif isinstance(line, EventSettled):
-            settled.append(line)
-        elif isinstance(line, EventStored | EventPublished):
-            types[line.event_id] = line.event_type
-    return {
-        line.correlation_id
-        for line in settled
-        for rule_id in rules_by_event_type.get(types.get(line.event_id or "", ""), ())
-        if (line.span_id, rule_id) not in looks
-    }
+    return ledger.balance().open_flows()
