@@ -50,7 +50,7 @@ class SpanReport(Struct):
 
 
 def flow_hash(correlation_id: str) -> int:
-    return crc32(correlation_id.encode("utf-8", "surrogatepass"))
+    return crc32(correlation_id.encode())
 
 
 def audit_span(task: SpanTask) -> SpanReport:
@@ -93,7 +93,7 @@ class _SpanAudit:
         page = read_page(block, self._decode)
         flows = self._ledger.post(page.lines)
         flows.discard(None)
-        hashes = array("I", map(flow_hash, flows))  # type: ignore[arg-type]
+        hashes = array("I", map(crc32, map(str.encode, flows)))  # type: ignore[arg-type]
         report.index.append(BlockIndex(source, block.offset, len(block.data), block.number, hashes.tobytes()))
         report.lines[source] = report.lines.get(source, 0) + block.lines
         report.bytes += len(block.data) + block.oversized

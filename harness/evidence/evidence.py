@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import gc
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -178,17 +180,28 @@ _kept = _Kept()
 
 def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
     """The part of a log that belongs to a window: ``since < ts <= until``; a hole belongs where it may have been."""
+    earlier, inside = _split(log, since, until)
     return ProcessLog(
         log.service,
         log.instance,
         log.file,
         log.killed and log.ended_at <= until,  # whoever was killed later excuses nothing now
-        tuple(line for line in log.lines if since < line.ts <= until),
+        tuple(inside),
         tuple(broken for broken in log.broken if since < (broken.ts or END) <= until),
         tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
-        before=_since_it_counted_at_rest([line for line in log.lines if line.ts <= since]),
+        before=_since_it_counted_at_rest(earlier),
         ended_at=log.ended_at,
     )
+
+
+def _split(log: ProcessLog, since: str, until: str) -> tuple[Sequence[Line], Sequence[Line]]:
+    """The lines before a window, and those within. In a log without a fault they stand in the order of time."""
+    if log.broken:
+        return [line for line in log.lines if line.ts <= since], [
+            line for line in log.lines if since < line.ts <= until
+        ]
+    begin, end = (bisect_right(log.lines, moment, key=attrgetter("ts")) for moment in (since, until))
+    return log.lines[:begin], log.lines[begin:end]
 
 
 _AT_REST = {EventReceived, EventSettled, MetricsSnapshot}
