@@ -91,7 +91,8 @@ class Evidence:
     @property
     def broker_was_killed(self) -> bool:
         """Then the firehose may have missed messages, and the tap is only a lower bound."""
-        return any(fault.place == "broker" for fault in self.faults)
+        ended = (fault for fault in self.faults if fault.kind != "SIGSTOP")  # paused, it forgets nothing
+        return any(fault.place in ("broker", "rabbitmq") for fault in ended)
 
 
 class _Start(msgspec.Struct):

@@ -38,8 +38,7 @@ def reliability(evidence: Evidence) -> Reliability:
     """What the evidence says of its own witnesses."""
     faults = evidence.faults
     return Reliability(
-        tap_is_whole=not evidence.broker_was_killed
-        and not any(fault.place == "rabbitmq" and fault.kind != "SIGSTOP" for fault in faults),
+        tap_is_whole=not evidence.broker_was_killed,
         killed=frozenset(log.service for log in evidence.logs if log.killed and log.lines),
         services_with_holes=frozenset(hole.service for hole in evidence.lost_lines),
         database_was_disturbed=any("database" in fault.place or fault.place == "postgres" for fault in faults),
