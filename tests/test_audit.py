@@ -239,6 +239,15 @@ def test_a_torn_last_line_is_a_doubt_and_exits_2(tmp_path: Path) -> None:
     assert findings[0].line == len(told())
 
 
+def test_a_file_that_is_no_such_log_is_not_told_line_by_line(tmp_path: Path) -> None:
+    code, findings = found(tmp_path, b'{"another": "log"}\n' * 12_000)
+    assert (code, len(findings)) == (1, 10_001)
+    assert {finding.kind for finding in findings} == {"broken_line"}
+    assert [finding.says for finding in findings if not finding.line] == [
+        "and 2,000 more of this kind, which are not told one by one"
+    ]
+
+
 # --- lines that are missing, repeated, moved --------------------------------------------------------------------
 
 

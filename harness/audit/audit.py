@@ -15,10 +15,10 @@ from msgspec import Struct
 from harness.audit.decode import Fault
 from harness.audit.engines import Engine
 from harness.audit.mapping import Mapping
-from harness.audit.second_look import Candidate, FlowReport, LookReport, LookTask, look_again
+from harness.audit.second_look import Candidate, FlowReport, LookTask, look_again
 from harness.audit.sequence import Hole, Run, Sequences, holes_of, judge_runs
 from harness.audit.sources import Source, moment_of, spans
-from harness.audit.span import BlockIndex, SpanReport, SpanTask, audit_span, flow_hash
+from harness.audit.span import MOST_FAULTS, BlockIndex, SpanReport, SpanTask, audit_span, flow_hash
 from harness.evidence.clock import later
 from harness.evidence.log_files import LostLines
 from harness.trace.ledger import Balance, Ledger
@@ -77,6 +77,7 @@ class Audit:
         self._runs: dict[int, list[Run]] = defaultdict(list)
         self._faults: dict[tuple[int, int], Fault] = {}
         self._latest = ""
+        self._refused = 0
 
     def run(self, engine: Engine, on_lines: Callable[[int, int], None] = lambda lines, size: None) -> AuditReport:
         """``on_lines`` is told how many lines and bytes have been read since it was told last."""
@@ -89,7 +90,7 @@ class Audit:
             sequences = judge_runs(run for source in sorted(self._runs) for run in self._runs[source])
             flows = self._judge_flows(engine, index, sequences)
         self.report.findings = sorted(
-            [*self._faulty_lines(), *_irregular(sequences), *map(self._flow_finding, flows)],
+            [*self._faulty_lines(), *_irregular(sequences), *flows],
             key=attrgetter("file", "line", "kind", "says"),
         )
         return self.report
@@ -106,7 +107,8 @@ class Audit:
         for source, run in span.runs:
             run.number += self._numbers[source]
             self._join(self._runs[source], run)
-        for source, fault in span.faults:
+        self._refused += span.refused
+        for source, fault in span.faults[: MOST_FAULTS - len(self._faults)]:
             fault = msgspec.structs.replace(fault, number=fault.number + self._numbers[source])
             self._faults[source, fault.number] = fault
         for block in span.index:
@@ -127,7 +129,7 @@ class Audit:
         else:
             runs.append(run)
 
-    def _judge_flows(self, engine: Engine, index: _Index, sequences: Sequences) -> list[FlowReport]:
+    def _judge_flows(self, engine: Engine, index: _Index, sequences: Sequences) -> list[AuditFinding]:
         doubted = self._balance.open_flows()
         holes = list(self._holes(sequences))
         ended = not self._latest or (sequences.instances and sequences.instances == sequences.stopped)
@@ -137,15 +139,25 @@ class Audit:
             LookTask(paths, candidates, holes, self._grace_s, in_flight_from, self._mapping)
             for candidates in index.batches(doubted)
         )
-        reports: list[LookReport] = list(engine(look_again, tasks))
-        for report in reports:
+        states, rootless, seen = Counter[str](), 0, 0
+        told: list[AuditFinding] = []
+        for report in engine(look_again, tasks):
             for source, fault in report.faults:
+                self._refused += (source, fault.number) not in self._faults
                 self._faults.setdefault((source, fault.number), fault)
-        states = sum((Counter(report.states) for report in reports), Counter[str]())
-        rooted = states.total() - sum(report.rootless for report in reports)
-        states["complete"] += self._balance.begun - rooted
+            states.update(report.states)
+            rootless += report.rootless
+            seen += len(report.flows)
+            told += map(self._flow_finding, report.flows[: MOST_FAULTS - len(told)])
+        states["complete"] += self._balance.begun - (states.total() - rootless)
         self.report.states = dict(sorted(states.items()))
-        return [flow for report in reports for flow in report.flows]
+        return [*told, *self._more("broken_flow", seen - len(told))]
+
+    def _more(self, kind: str, count: int) -> Iterator[AuditFinding]:
+        """Those that are too many to be told one by one."""
+        if count:
+            says = f"and {count:,} more of this kind, which are not told one by one"
+            yield AuditFinding(kind=kind, severity="fail", says=says, file=self._sources[0].name, line=0)
 
     def _holes(self, sequences: Sequences) -> Iterator[Hole]:
         yield from (Hole(lost, reported=True) for lost in sequences.lost)
@@ -159,6 +171,7 @@ class Audit:
                 file=self._sources[source].name, line=number, ts=fault.ts, service=fault.service,
                 instance=fault.instance, seq=fault.seq, correlation_id=fault.correlation_id, trace=(fault.excerpt,),
             )  # fmt: skip
+        yield from self._more("broken_line", self._refused - len(self._faults))
 
     def _flow_finding(self, flow: FlowReport) -> AuditFinding:
         return AuditFinding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -118,7 +119,7 @@ def _lines_of(task: LookTask, candidate: Candidate, faults: list[tuple[int, Faul
 def _starts(data: bytes, flows: list[str] | None) -> list[int]:
     """Where the lines begin in which one of these texts occurs; all lines, if there are none."""
     if flows is None:
-        return [0, *(at + 1 for at in range(len(data) - 1) if data[at] == 10)]
+        return [0, *(newline.end() for newline in re.finditer(rb"\n(?=.)", data, re.DOTALL))]
     starts = set()
     for needle in (flow.encode() for flow in flows):
         at = data.find(needle)

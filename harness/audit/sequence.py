@@ -19,6 +19,8 @@ from harness.evidence.log_files import BEGINNING, END, LostLines
 
 _ts, _seq, _instance = attrgetter("ts"), attrgetter("seq"), attrgetter("instance")
 
+MOST_RUNS = 20_000
+"""A span with more of them is in such disorder that nobody reads on."""
 _Place = tuple[int, int | None, str | None, str, str]
 """Number, seq, instance, service and ts of a line."""
 
@@ -91,7 +93,8 @@ class SequenceWatch:
             run.last, run.until = seq, ts or run.until
         else:
             run = Run(self._file, instance, service, seq, seq, number, ts, ts, self._unreadable)
-            self.runs.append(run)
+            if len(self.runs) < MOST_RUNS:
+                self.runs.append(run)
             self._current[instance] = run
         self._unreadable = 0
         self._latest = run

@@ -20,6 +20,9 @@ from harness.audit.sequence import Run, SequenceWatch
 from harness.audit.sources import Piece
 from harness.trace.ledger import Balance, Ledger
 
+MOST_FAULTS = 10_000
+"""So many faulty lines, and broken flows, are told one by one. Whoever has more has given the wrong file."""
+
 
 class SpanTask(Struct, frozen=True):
     pieces: list[Piece]
@@ -37,7 +40,10 @@ class BlockIndex(Struct):
 
 
 class SpanReport(Struct):
-    """What an audit of a span tells. Numbers of lines count from the beginning of each of its pieces."""
+    """What an audit of a span tells. Numbers of lines count from the beginning of each of its pieces.
+
+    ``refused``: how many faulty lines there were; of very many, only the first are among ``faults``.
+    """
 
     balance: Balance
     lines: dict[int, int]
@@ -47,6 +53,7 @@ class SpanReport(Struct):
     index: list[BlockIndex]
     latest: str
     memory_kb: int
+    refused: int = 0
 
 
 def flow_hash(correlation_id: str) -> int:
@@ -98,7 +105,8 @@ class _SpanAudit:
         report.lines[source] = report.lines.get(source, 0) + block.lines
         report.bytes += len(block.data) + block.oversized
         if page.faults:
-            report.faults += [(source, fault) for fault in page.faults]
+            report.refused += len(page.faults)
+            report.faults += [(source, fault) for fault in page.faults[: MOST_FAULTS - len(report.faults)]]
         if source in self._watches:
             self._watches[source].follow(page)
         if not page.lines:
