@@ -12,17 +12,13 @@ from msgspec import Struct
 
 from harness.audit.blocks import LONGEST, Block
 from harness.contract.log_lines import (
-    KINDS,
     ContractViolation,
     Line,
-    OutOfBand,
     decode_block,
     decode_line,
-    has_half_an_entity,
     is_timestamp,
 )
 
-_OUT_OF_BAND = {kind for kind in KINDS if issubclass(kind, OutOfBand)}
 _EXCERPT, _HEAD = 200, 4096
 
 
@@ -56,6 +52,11 @@ DecodeLine = Callable[[bytes], Line | None]
 """None for a line that is passed over. Raises ContractViolation."""
 
 
+def read_closely(block: Block) -> list[Fault]:
+    """The faults of a block of ours, each line by itself."""
+    return _line_by_line(block, decode_line).faults
+
+
 def read_page(block: Block, decode: DecodeLine | None = None) -> Page:
     """Decode a block: at once where it is faultless, else line by line. ``decode``: for logs that are not ours."""
     if block.oversized:
@@ -68,9 +69,8 @@ def read_page(block: Block, decode: DecodeLine | None = None) -> Page:
             lines = decode_block(block.data)
         except ContractViolation:
             return _line_by_line(block, decode_line)
-        of_no_flow = [line for line in lines if line.__class__ in _OUT_OF_BAND]
-        if len(lines) == block.lines and not any(map(has_half_an_entity, of_no_flow)):
-            return Page(block.number, lines)  # the ledger asks the same of the lines of flows
+        if len(lines) == block.lines:
+            return Page(block.number, lines)  # the ledger asks for what is not asked here
     return _line_by_line(block, decode or decode_line)
 
 

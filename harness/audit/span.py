@@ -14,7 +14,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from harness.audit.blocks import Block, blocks
-from harness.audit.decode import Fault, read_page
+from harness.audit.decode import Fault, read_closely, read_page
 from harness.audit.mapping import Mapping
 from harness.audit.sequence import Run, SequenceWatch
 from harness.audit.sources import Piece
@@ -99,6 +99,9 @@ class _SpanAudit:
         report = self._report
         page = read_page(block, self._decode)
         flows = self._ledger.post(page.lines)
+        if self._ledger.of_no_flow_broken:
+            self._ledger.of_no_flow_broken = False
+            page.faults = page.faults or read_closely(block)
         flows.discard(None)
         hashes = array("I", map(crc32, map(str.encode, flows)))  # type: ignore[arg-type]
         report.index.append(BlockIndex(source, block.offset, len(block.data), block.number, hashes.tobytes()))

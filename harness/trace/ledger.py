@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
@@ -38,6 +38,7 @@ from harness.contract.log_lines import (
     HttpRequestReceived,
     InBand,
     RuleEvaluated,
+    has_half_an_entity,
     http_status_agrees,
 )
 from harness.trace.edges.calls import INSIDE
@@ -57,6 +58,7 @@ _PLAIN = (
 _NEVER_PLAIN: tuple[type[Envelope], ...] = tuple(
     kind for kind in KINDS if issubclass(kind, InBand) and kind not in _PLAIN
 )
+_OUT_OF_BAND: tuple[type[Envelope], ...] = tuple(kind for kind in KINDS if not issubclass(kind, InBand))
 _MAYBE_WITHOUT_ENTITY: tuple[type[Envelope], ...] = (
     HttpRequestReceived, HttpRequestCompleted, EventReceived, CallSent, CallCompleted, EventSettled,
 )  # fmt: skip
@@ -117,18 +119,17 @@ class _Causes:
         self._old_cause_of: dict[str, str] = {}
         self._lines = 0
 
-    def learn(self, keys: Iterable[Key]) -> bool:
-        """Enter what may be named from now on. Was any of it known before?"""
+    def learn(self, keys: Iterable[Key]) -> None:
+        """Enter what may be named from now on."""
         hashes = set(map(hash, keys))
-        again = not (self._young.isdisjoint(hashes) and self._old.isdisjoint(hashes))
         self._young |= hashes
         if self.missing:
             for found in self.missing.keys() & hashes:
                 del self.missing[found]
-        return again
 
-    def knows(self, key: Key) -> bool:
-        return hash(key) in self._young or hash(key) in self._old
+    def knows_any(self, keys: Iterable[Key]) -> bool:
+        hashes = set(map(hash, keys))
+        return not (self._young.isdisjoint(hashes) and self._old.isdisjoint(hashes))
 
     def look_for(self, lines: Sequence[Any], key: attrgetter[Any]) -> None:
         """Every line of these names what has to be known."""
@@ -160,6 +161,8 @@ class Ledger:
     """Post all lines of a log, in any order that is roughly that of time, then ask which flows are in doubt."""
 
     def __init__(self) -> None:
+        self.of_no_flow_broken = False
+        """Was a line of no flow, which no flow's doubt can stand for, misshapen in what the types cannot say?"""
         self._requests: set[Key] = set()
         self._stored: set[Key] = set()
         self._published: set[Key] = set()
@@ -188,9 +191,8 @@ class Ledger:
         self._post_events(stored, kinds[EventPublished], kinds[EventReceived], kinds[EventSettled])
         self._post_actions(kinds[RuleEvaluated], kinds[ActionStarted], kinds[ActionCompleted])
         self._post_calls(kinds[CallSent], kinds[CallCompleted], received)
-        self._causes.learn(map(_within, received))
-        self._causes.learn(map(_within, kinds[ActionStarted]))
-        self._causes.learn(map(_handling, kinds[EventReceived]))
+        events, parents = map(_event, stored), map(_within, chain(received, kinds[ActionStarted]))
+        self._causes.learn(chain(events, parents, map(_handling, kinds[EventReceived])))
         self._causes.look_for(received, _cause)
         self._causes.look_for(kinds[RuleEvaluated], _below)
         self._causes.look_for(kinds[CallSent], _below)
@@ -201,6 +203,9 @@ class Ledger:
             half = [line for line in filed if (line.entity_type is None) is not (line.entity_id is None)]
             if half:
                 self._doubt(half)
+        for filed in map(kinds.__getitem__, _OUT_OF_BAND):
+            if filed and any(map(has_half_an_entity, filed)):
+                self.of_no_flow_broken = True
         for filed in kinds.values():
             if filed:
                 filed.clear()
@@ -235,8 +240,9 @@ class Ledger:
                 self._doubt_keys(self._changed & refused)
                 self._changed -= done
         roots = [(line.correlation_id, None) for line in received if line.parent_span_id is None]
-        if self._causes.learn(roots) or len(set(roots)) != len(roots):
+        if self._causes.knows_any(roots) or len(set(roots)) != len(roots):
             self._doubt_keys(roots)
+        self._causes.learn(roots)
         self._begun += len(roots)
 
     def _post_changes(self, changes: list[Any], stored: list[Any]) -> None:
@@ -244,7 +250,6 @@ class Ledger:
         emitting = [line for line in changes if line.entity_type != "user"]
         self._stored ^= self._keys(emitting, _change)
         self._stored ^= self._keys(stored, _change)
-        self._causes.learn(map(_event, stored))
         for line in stored:
             if line.causation_id is not None and self._causes.goes_round(line.event_id, line.causation_id):
                 self._doubted.add(line.correlation_id)
