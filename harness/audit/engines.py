@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,8 @@ def _ray(processes: int) -> Iterator[Engine]:
         import ray
     except ImportError:
         raise EngineError("--engine ray needs Ray: pip install 'gauntlet[scale]'") from None
-    ray.init(num_cpus=processes, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+    here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": processes, "include_dashboard": False}
+    ray.init(log_to_driver=False, ignore_reinit_error=True, **here)
 
     def submit(work: Callable[[Any], Any], task: Any) -> Callable[[], Any]:
         reference = ray.remote(work).remote(task)
