@@ -52,7 +52,7 @@ def _ray(processes: int) -> Iterator[Engine]:
         import ray
     except ImportError:
         raise EngineError("--engine ray needs Ray: pip install 'gauntlet[scale]'") from None
-    here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": processes, "include_dashboard": False}
+    here: dict[str, Any] = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": processes, "include_dashboard": False}
     ray.init(log_to_driver=False, ignore_reinit_error=True, **here)
 
     def submit(work: Callable[[Any], Any], task: Any) -> Callable[[], Any]:
