@@ -46,13 +46,13 @@ class SpanReport(Struct):
     """
 
     balance: Balance
-    lines: dict[int, int]
-    bytes: int
-    runs: list[tuple[int, Run]]
-    faults: list[tuple[int, Fault]]
-    index: list[BlockIndex]
-    latest: str
-    memory_kb: int
+    lines: dict[int, int] = {}
+    bytes: int = 0
+    runs: list[tuple[int, Run]] = []
+    faults: list[tuple[int, Fault]] = []
+    index: list[BlockIndex] = []
+    latest: str = ""
+    memory_kb: int = 0
     refused: int = 0
 
 
@@ -92,7 +92,7 @@ class _SpanAudit:
         self._decode = task.mapping.decode_line if task.mapping else None
         numbered = task.mapping is None or task.mapping.numbers_lines
         self._watches = {piece.source: SequenceWatch(piece.name) for piece in task.pieces if numbered}
-        self._report = SpanReport(self._ledger.balance(), {}, 0, [], [], [], "", 0)
+        self._report = SpanReport(self._ledger.balance())
 
     def take(self, source: int, block: Block) -> str:
         """Audit one block; the ts of its last line. Nothing of it is kept, so the next one finds warm memory."""

@@ -270,6 +270,8 @@ Line: TypeAlias = (
 
 KINDS: tuple[type[Envelope], ...] = Line.__args__
 
+OF_NO_FLOW = frozenset(kind for kind in KINDS if issubclass(kind, OutOfBand))
+
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 

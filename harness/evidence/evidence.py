@@ -226,9 +226,8 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
     """Read one scenario's evidence. Raises EvidenceError for a missing or broken file."""
     scenario, sharing = read_json(directory.scenario_file, ScenarioRecord), Sharing()
     with _no_collection():
-        rows = _rows(
-            directory, sharing
-        )  # first, while there is room: of this file alone the whole text is held at once
+        # Rows first, while there is room: of this file alone the whole text is held at once.
+        rows = _rows(directory, sharing)
         tap = read_records(directory.tap_file, TapMessage, sharing)
         operations = read_records(directory.operations_file, Operation, sharing)
         logs = read_logs(directory.run, scenario.stack, sharing)

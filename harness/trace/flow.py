@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TypeVar
 
-from harness.contract.log_lines import KINDS, Envelope, InBand, Line, OutOfBand
+from harness.contract.log_lines import OF_NO_FLOW, Envelope, InBand, Line
 
 Kind = TypeVar("Kind", bound=Envelope)
 _ts = attrgetter("ts")
@@ -58,12 +58,9 @@ class Surroundings:
     """Enabled rules, by the event type that triggers them."""
 
 
-_OUT_OF_BAND = {kind for kind in KINDS if issubclass(kind, OutOfBand)}
-
-
 def flow_names(lines: Iterable[Line]) -> set[str]:
     """The correlation ids of all flows among these lines."""
-    return {line.correlation_id for line in lines if line.__class__ not in _OUT_OF_BAND}  # type: ignore[misc]
+    return {line.correlation_id for line in lines if line.__class__ not in OF_NO_FLOW}  # type: ignore[misc]
 
 
 def lines_by_flow(lines: Iterable[Line], only: Set[str] | None = None) -> dict[str, list[InBand]]:

@@ -7,8 +7,6 @@ time that such a thing takes at the very most.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 from harness.contract.log_lines import (
     ActionCompleted,
     ActionStarted,
@@ -18,6 +16,7 @@ from harness.contract.log_lines import (
     InBand,
     RuleEvaluated,
 )
+from harness.evidence.clock import later
 from harness.evidence.log_files import END
 from harness.trace.flow import Flow, Surroundings
 
@@ -43,7 +42,7 @@ class Kills:
     def explain(self, line: InBand, *, within_s: float) -> bool:
         """Is what had to follow this line missing because of a kill?"""
         died = self._died.get(line.instance)
-        if died is None or _plus(line.ts, within_s) < died:
+        if died is None or later(line.ts, within_s) < died:
             return False
         return not self._went_on(line)
 
@@ -58,7 +57,7 @@ class Kills:
             return False
         self._index()
         answered = self._answered.get(line.parent_span_id, END) if line.parent_span_id else self._answered_client
-        return answered == END or _plus(answered, ANSWERED_S) >= self._died[line.instance]
+        return answered == END or later(answered, ANSWERED_S) >= self._died[line.instance]
 
     def _went_on(self, line: InBand) -> bool:
         """Did the same process do something, later, around this line or beside it?"""
@@ -98,7 +97,3 @@ _NO_KILLS = Kills(None, Surroundings())
 def kills_in(flow: Flow, around: Surroundings) -> Kills:
     """The kills that concern a flow: mostly none."""
     return Kills(flow, around) if around.killed_instances else _NO_KILLS
-
-
-def _plus(ts: str, seconds: float) -> str:
-    return f"{(datetime.fromisoformat(ts) + timedelta(seconds=seconds)).isoformat(timespec='microseconds')[:26]}Z"

@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from harness.contract.log_lines import (
     KINDS,
+    OF_NO_FLOW,
     ActionCompleted,
     ActionStarted,
     CallCompleted,
@@ -58,7 +59,6 @@ _PLAIN = (
 _NEVER_PLAIN: tuple[type[Envelope], ...] = tuple(
     kind for kind in KINDS if issubclass(kind, InBand) and kind not in _PLAIN
 )
-_OUT_OF_BAND: tuple[type[Envelope], ...] = tuple(kind for kind in KINDS if not issubclass(kind, InBand))
 _MAYBE_WITHOUT_ENTITY: tuple[type[Envelope], ...] = (
     HttpRequestReceived, HttpRequestCompleted, EventReceived, CallSent, CallCompleted, EventSettled,
 )  # fmt: skip
@@ -200,10 +200,11 @@ class Ledger:
             if filed:
                 self._doubt(filed)
         for filed in map(kinds.__getitem__, _MAYBE_WITHOUT_ENTITY):
+            # has_half_an_entity, written out: it is asked of every second line
             half = [line for line in filed if (line.entity_type is None) is not (line.entity_id is None)]
             if half:
                 self._doubt(half)
-        for filed in map(kinds.__getitem__, _OUT_OF_BAND):
+        for filed in map(kinds.__getitem__, OF_NO_FLOW):
             if filed and any(map(has_half_an_entity, filed)):
                 self.of_no_flow_broken = True
         for filed in kinds.values():

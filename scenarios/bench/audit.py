@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,13 +157,3 @@ def table(done: AuditBench) -> Table:
         "all", "met" if found.exact else "MISSED",
     )  # fmt: skip
     return made
-
-
-def kinds_in(corpus: Corpus) -> Counter[str]:
-    """How many lines of each kind a corpus has: it has to have all."""
-    found: Counter[str] = Counter()
-    for file in corpus.files:
-        for raw in file.read_bytes().splitlines():
-            kind = raw.partition(b'"event":"')[2].partition(b'"')[0]
-            found[kind.decode("utf-8", "replace")] += 1
-    return found
