@@ -37,7 +37,7 @@ class ProxyUpdate(msgspec.Struct, forbid_unknown_fields=True):
     upstream: str | None = None
     listen: str | None = None
     enabled: bool | None = None
-    protocol: Protocol | None | msgspec.UnsetType = msgspec.UNSET
+    protocol: Protocol | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NewToxic(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,6 +84,7 @@ class Api:
 
     def _route(self, request: Request) -> Handled:
         routes: dict[str, Callable[..., Handled]]
+        names: tuple[str, ...]
         match request.path:
             case ("version",):
                 routes, names = {"GET": self._version}, ()

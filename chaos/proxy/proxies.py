@@ -47,25 +47,15 @@ class Toxic(msgspec.Struct):
 class Proxy:
     """One listener with what is done to the connections that come through it."""
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        listen: str,
-        upstream: str,
-        protocol: str | None,
-        seed: str,
-        recorder: Recorder,
-        all_of: Proxies,
-    ) -> None:
+    def __init__(self, name: str, *, listen: str, upstream: str, protocol: str | None, proxies: Proxies) -> None:
         self.name = name
         self.listen = listen
         self.upstream = upstream
         self._upstream = split_address(upstream)
         self.protocol = protocol
-        self.seed = seed
-        self.recorder = recorder
-        self._all = all_of
+        self.seed = proxies.seed
+        self.recorder = proxies.recorder
+        self._proxies = proxies
         self.counts = Counts()
         self.toxics: list[Toxic] = []
         self.armed: dict[Stream, list[Armed]] = {"upstream": [], "downstream": []}
@@ -208,7 +198,7 @@ class Proxy:
 
     def hold(self, armed: Armed) -> None:
         """Let nothing pass, here and through the others that it names."""
-        for proxy in self._all.held_by(self, armed):
+        for proxy in self._proxies.held_by(self, armed):
             proxy.holds.add(armed)
             for connection in proxy.connections:
                 for flow in connection.flows:
@@ -218,7 +208,7 @@ class Proxy:
         """Act no more, and let go of what is held up."""
         armed.disarmed = True
         self.armed[armed.trigger.stream].remove(armed)
-        for proxy in self._all.held_by(self, armed):
+        for proxy in self._proxies.held_by(self, armed):
             proxy.holds.discard(armed)
             for connection in list(proxy.connections):
                 for flow in connection.flows:
@@ -240,15 +230,13 @@ class Proxies(dict[str, Proxy]):
 
     def __init__(self, seed: str) -> None:
         super().__init__()
-        self._seed = seed
+        self.seed = seed
         self.recorder = Recorder()
 
     def make(self, name: str, *, listen: str, upstream: str, protocol: str | None) -> Proxy:
         """A new one, in the place of the one of that name. It does not listen yet."""
         self.remove(name)
-        self[name] = Proxy(
-            name, listen=listen, upstream=upstream, protocol=protocol, seed=self._seed, recorder=self.recorder, all_of=self
-        )  # fmt: skip
+        self[name] = Proxy(name, listen=listen, upstream=upstream, protocol=protocol, proxies=self)
         return self[name]
 
     def remove(self, name: str) -> None:

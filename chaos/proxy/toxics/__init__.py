@@ -1,4 +1,4 @@
-"""The toxics: what can be done to the bytes of one direction, one kind a file, by the names and attributes of Toxiproxy 2.12."""
+"""The toxics, one kind a file, with the names and attributes that they have in Toxiproxy 2.12."""
 
 from __future__ import annotations
 

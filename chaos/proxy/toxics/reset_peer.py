@@ -1,6 +1,6 @@
 """reset_peer: both ends get a RST, ``timeout`` milliseconds after the first byte (or end) that came.
 
-On a connection that was open before the toxic was added, the time counts from then (Toxiproxy's never resets such a one).
+On a connection that was open before the toxic came, the time counts from then (Toxiproxy's never resets such a one).
 """
 
 from __future__ import annotations

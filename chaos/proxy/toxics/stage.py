@@ -1,7 +1,7 @@
 """What a toxic does to one direction of one connection: a stage between the socket that is read and the one written.
 
-Bytes come in by ``feed``, an end by ``finish``; both leave in the same order through ``next``. A stage waits with timers
-of the loop alone, so that whatever it waits for can be called off at any moment: ``updated``, ``removed``, ``dropped``.
+Bytes come in by ``feed``, an end by ``finish``; both leave in the same order through ``next``. A stage waits with an
+alarm alone, so that whatever it waits for can be called off at any moment: ``updated``, ``removed``, ``dropped``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""timeout: nothing passes; after ``timeout`` milliseconds without a byte the connection is closed. 0: never (a black hole).
+"""timeout: nothing passes, and after ``timeout`` milliseconds without a byte the connection is closed (0: never).
 
 What was swallowed is lost, so the connection does not outlive the toxic.
 """
