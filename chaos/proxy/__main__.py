@@ -28,9 +28,9 @@ async def serve(host: str, port: int, seed: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaos.proxy", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8474, help="of the control API (default: 8474)")
-    parser.add_argument("--seed", help="of all that is drawn (default: drawn)")
+    parser.add_argument("--host", "-host", default="127.0.0.1")
+    parser.add_argument("--port", "-port", type=int, default=8474, help="of the control API (default: 8474)")
+    parser.add_argument("--seed", "-seed", help="of all that is drawn (default: drawn)")
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else str(random.SystemRandom().randrange(1_000_000))
     try:

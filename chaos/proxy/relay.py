@@ -149,7 +149,7 @@ class Side(asyncio.Protocol):
         self.abort()
 
     def when_flushed(self, then: Callable[[], None]) -> None:
-        """Call ``then`` when the kernel has sent all that was written here (a RST overtakes it), or it takes too long."""
+        """Call ``then`` when the kernel has sent all that was written here (a RST overtakes it), or that takes long."""
         loop = asyncio.get_running_loop()
         latest = loop.time() + FLUSH_MOST_S
 
