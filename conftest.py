@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from harness.checks.coverage import coverage_of
-from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
@@ -128,27 +127,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     try:
         outcome = yield
     except Exception as error:
-        verdict = _conclude(world, stacks, f"{type(error).__name__}: {error}")
+        verdict = stacks.conclude(world, f"{type(error).__name__}: {error}")
         item.add_report_section("call", "verdict", scenario_text(verdict, run_of(item.config).root))
         raise
-    verdict = _conclude(world, stacks, None)
+    verdict = stacks.conclude(world, None)
     if verdict.verdict != "pass":
         pytest.fail(scenario_text(verdict, run_of(item.config).root), pytrace=False)
     return outcome
-
-
-def _conclude(world: World, stacks: Stacks, error: str | None) -> ScenarioVerdict:
-    """The scenario's verdict. Unless it is green, its stack is not used again."""
-    green = False
-    try:
-        verdict = world.conclude(error)
-        green = verdict.verdict == "pass"
-    finally:
-        if green:
-            stacks.used_until(world.until)
-        else:
-            stacks.retire()
-    return verdict
 
 
 # --- the end ----------------------------------------------------------------------------------------------------

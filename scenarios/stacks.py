@@ -6,12 +6,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from harness.checks.judge import ScenarioVerdict
 from harness.clients.broker import Broker
 from harness.environment.native import boot
 from harness.environment.stack import Stack
 from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
+from scenarios.world import World
 
 
 class Stacks:
@@ -45,9 +47,18 @@ class Stacks:
             self._since = ""
         return self._stack, self._since
 
-    def used_until(self, moment: str) -> None:
-        """A scenario has ended well at this moment: what is logged from now on belongs to the next one."""
-        self._since = moment
+    def conclude(self, world: World, error: str | None) -> ScenarioVerdict:
+        """The verdict on a scenario that has ended. Unless it is green, its stack is not used again."""
+        green = False
+        try:
+            verdict = world.conclude(error)
+            green = verdict.verdict == "pass"
+        finally:
+            if green:
+                self._since = world.until  # what is logged from now on belongs to the next one
+            else:
+                self.retire()
+        return verdict
 
     def retire(self) -> None:
         """End the present stack, if there is one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chaos.proxy.wire import amqp_methods
+from chaos.proxy.wire import amqp, amqp_methods
 from chaos.proxy.wire.events import Decoder
 from chaos.proxy.wire.opaque import OpaqueDecoder
 
@@ -27,4 +27,6 @@ def known_events(protocol: str | None, stream: Literal["upstream", "downstream"]
 
 def decoders(protocol: str | None) -> tuple[Decoder, Decoder]:
     """The upstream and the downstream decoder of one new connection. They share what they know of it."""
+    if protocol == "amqp":
+        return amqp.directions()
     return OpaqueDecoder("not read"), OpaqueDecoder("not read")

@@ -36,9 +36,8 @@ METHODS = {
     for method, word in methods.items()
 }
 
-_EITHER = {
-    f"{method}{ok}" for method in ("channel.flow", "channel.close", "connection.close", "basic.cancel") for ok in ("", "-ok")
-}  # fmt: skip
+_OF_EITHER = ("channel.flow", "channel.close", "connection.close", "basic.cancel")
+_EITHER = {name for name in METHODS.values() if name.startswith(_OF_EITHER)}
 _ASKED_BY_BROKER = {f"connection.{word}" for word in ("start", "secure", "tune", "blocked", "unblocked")}
 _FROM_BROKER = _EITHER | _ASKED_BY_BROKER | {"basic.get-empty"}
 _FROM_BROKER |= {name for name in METHODS.values() if name.endswith("-ok")}
