@@ -26,9 +26,9 @@ class StreamCounts:
         self.opaque: str | None = None  # why a decoder gave up, if one did
 
     def forget(self) -> None:
+        """Zero what is counted. That a decoder gave up stays true."""
         self.bytes = 0
         self.events.clear()
-        self.opaque = None
 
     def shown(self) -> dict[str, Any]:
         return {"bytes": self.bytes, "events": dict(self.events), "opaque": self.opaque}

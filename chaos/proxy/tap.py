@@ -31,6 +31,7 @@ class Tap:
         self._counts = flow.proxy.counts.streams[flow.stream]
         self._recorder = flow.proxy.recorder
         self._armed = flow.proxy.armed[flow.stream]
+        self._reads = flow.proxy.protocol is not None
         self._came = 0  # bytes
         self._careful = False
         self._blocks: set[object] = set()
@@ -48,24 +49,29 @@ class Tap:
 
     def feed(self, data: bytes) -> None:
         self._came += len(data)
-        decoder = self._decoder
-        events = decoder.feed(data)
-        if self._careful or decoder.editing:
-            self._keep(data, events)
+        if self._reads:
+            decoder = self._decoder
+            events = decoder.feed(data)
+            if decoder.opaque is not None:
+                self._give_up(decoder.opaque)
+            if self._careful or decoder.editing:
+                self._keep(data, events)
+                return
+            if events:
+                of = self._counts.events
+                for event in events:
+                    of[event.name] += 1
+                if self._recorder.on:
+                    self._record(events)
+        elif self._careful:
+            self._keep(data, [])
             return
-        counts = self._counts
-        counts.bytes += len(data)
-        if events:
-            of = counts.events
-            for event in events:
-                of[event.name] += 1
-            if self._recorder.on:
-                self._record(events)
+        self._counts.bytes += len(data)
         self._write(data)
 
     def finish(self, end: End) -> None:
         self._end = end
-        events = self._decoder.eof()
+        events = self._decoder.eof() if self._reads else []
         if self._careful:
             self._events.extend(events)
             self._go_on()
@@ -129,7 +135,7 @@ class Tap:
             self._working = False
         if self._blocks:
             return
-        withhold = (self._armed or self._decoder.editing) and self._end is None
+        withhold = self._reads and self._end is None and (self._armed or self._decoder.editing)
         self._pass_until(self._decoder.boundary if withhold else self._came)
         self._flow.resume(self)
         if self._end is not None:
@@ -217,6 +223,11 @@ class Tap:
         self._counts.events[event.name] += 1
         if self._recorder.on:
             self._record([event])
+
+    def _give_up(self, reason: str) -> None:
+        """Bytes go on as they come, and are read no more."""
+        self._reads = False
+        self._counts.opaque = reason
 
     def _record(self, events: list[Event]) -> None:
         for event in events:
