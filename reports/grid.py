@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +23,7 @@ _MARKS: dict[State, tuple[str, str]] = {
     "not applicable": ("–", "dim"),
     "not run": (" ", "dim"),
 }
-_TOLD = ("pass", "fail", "unknown", "not applicable", "running", "waiting", "not run")
+_TOLD: tuple[State, ...] = ("pass", "fail", "unknown", "not applicable", "running", "waiting", "not run")
 _MOST_REDS = 20
 
 
@@ -57,8 +58,10 @@ class Grid:
     key: str = ""
     entries: dict[str, Entry] = field(default_factory=dict)
 
-    def add(self, entry: Entry) -> None:
-        self.entries[entry.name] = entry
+    def add(self, name: str, *, row: str, column: str, not_applicable: str | None = None) -> None:
+        """One more entry; ``not_applicable``: why there is nothing to run in it."""
+        state: State = "not applicable" if not_applicable else "waiting"
+        self.entries[name] = Entry(name=name, row=row, column=column, state=state, why=not_applicable or "")
 
     @property
     def counts(self) -> Counter[State]:
@@ -76,10 +79,17 @@ class Grid:
 
     def table(self) -> Table:
         """All of it, as it stands now."""
-        table = Table(title=self.title, title_justify="left", caption=self.key or None, caption_justify="left")
+        table = Table(
+            title=self.title,
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            caption=self.key or None,
+            caption_justify="left",
+        )
         table.add_column(self.corner, no_wrap=True)
         for column in self.columns():
-            table.add_column(column, justify="center")
+            table.add_column(column, justify="center", overflow="fold")
         for row, cells in self.rows().items():
             table.add_row(row, *(_marks(cells.get(column, ())) for column in self.columns()))
         return table

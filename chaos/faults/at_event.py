@@ -55,6 +55,11 @@ class Strike:
         """Whether the service is up again (or the attempt to bring it up has failed)."""
         return self.struck and not self._thread.is_alive()
 
+    @property
+    def told(self) -> str:
+        """What was hit, in words."""
+        return f"{_named(self._trigger)} on {self._edge}: {_told(self.fired)}"
+
     def wait(self) -> None:
         """Arm it. From now on the service dies when its event comes."""
         self._armed = self._site.proxy.arm(self._edge, self._trigger)
@@ -95,13 +100,11 @@ class Strike:
 
         with injected(self._site, "SIGKILL", self._service, effect=die, undo=live) as attestation:
             attestation.began_at = self.fired[0].at
-            attestation.add(len(self.fired), f"killed at {_named(self._trigger)} on {self._edge}: {_told(self.fired)}")
+            attestation.add(len(self.fired), self.told)
 
 
 @contextmanager
-def killed_at(
-    site: FaultSite, service: str, edge: str, trigger: Trigger, *, edges: Sequence[str]
-) -> Iterator[Strike]:
+def killed_at(site: FaultSite, service: str, edge: str, trigger: Trigger, *, edges: Sequence[str]) -> Iterator[Strike]:
     """For the duration of the block, a service dies as soon as an event comes, and is started again at once.
 
     From the event on nothing of it gets out, nor in: the proxy holds all edges that it has (``edges``, the event's
@@ -116,7 +119,7 @@ def killed_at(
         strike.give_up()
         if not strike.struck:
             with injected(site, "SIGKILL", service, effect=_nothing, undo=_nothing) as attestation:
-                attestation.add(0, f"{_named(trigger)} on {edge} never came")
+                attestation.add(0, strike.told)
 
 
 def _nothing() -> None:

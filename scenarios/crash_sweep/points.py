@@ -46,9 +46,12 @@ class Point:
     @property
     def name(self) -> str:
         """The same in every run, and its own."""
-        return (
-            f"crash {self.service} {self.when} {self.edge} {_MARKS[self.stream]} {self.event} {self.detail} #{self.nth}"
-        )
+        return f"crash {self.when} · {self.place}"
+
+    @property
+    def place(self) -> str:
+        """What it is a side of: who dies, and of what."""
+        return f"{self.service} · {self.edge} {_MARKS[self.stream]} {self.event} {self.detail} #{self.nth}"
 
     @property
     def trigger(self) -> Trigger:

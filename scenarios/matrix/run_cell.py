@@ -32,10 +32,13 @@ class Hit:
     hits: int
     proof: str
 
+    def __str__(self) -> str:
+        return self.proof
 
-def run_cell(cell: Cell, world: World) -> list[Hit]:
+
+def run_cell(cell: Cell, world: World) -> Hit:
     """One cell, from a clean slate to rest."""
-    return run_cells([cell], world)
+    return run_cells([cell], world)[0]
 
 
 def run_cells(cells: list[Cell], world: World) -> list[Hit]:

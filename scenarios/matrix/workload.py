@@ -1,4 +1,4 @@
-"""The standard workload: a few leads on every way that a lead may go, so that each edge of the target carries some of it.
+"""The standard workload: a few leads on every way that a lead may go, so that each edge of the target carries some.
 
 Everything that needs time is prepared before a toxic comes; while it is there, each operation sets one thing going.
 """
