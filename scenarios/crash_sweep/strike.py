@@ -1,4 +1,4 @@
-"""One trial of the sweep: the chain goes on until its event comes; the service dies at it, starts again, all settles."""
+"""One trial of the sweep: the chain goes on until its event comes, the service dies and starts again, all settles."""
 
 from __future__ import annotations
 

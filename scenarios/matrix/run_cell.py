@@ -67,24 +67,23 @@ def poisoned(world: World, cell: Cell) -> Iterator[tuple[Attestation, Callable[[
         with toxic(world.site, cell.edge, cell.toxic, stream=cell.stream, attributes=attributes(cell)) as attestation:
             yield attestation, lambda _: acted_on(world.site, cell.edge, cell.toxic, cell.stream)[0]
         return
-    since = wall_now()
+    since, refused = wall_now(), 0
+
+    def felt(operations: list[Operation]) -> int:
+        """Who uses connections that stay lost them; who makes a new one for each call was refused one."""
+        nonlocal refused
+        refused = _refused(world, cell, since, operations)
+        return refused or int(cell.near in world.target.services and not world.ready(cell.near))
+
     with cut(world.site, cell.edge) as attestation:
-        yield attestation, lambda operations: _shows(world, cell, since, operations)
-        if cell.far_end == "sink":
-            refused = _unanswered_calls(world, cell, since)
-            attestation.add(refused, f"{refused} calls were refused")
+        yield attestation, felt
+        attestation.add(refused, f"{refused} calls were refused")
 
 
-def _shows(world: World, cell: Cell, since: str, operations: list[Operation]) -> int:
-    """Whether an edge that is down has been felt by those who need it."""
-    if cell.far_end == "client side":
+def _refused(world: World, cell: Cell, since: str, operations: list[Operation]) -> int:
+    """Calls over an edge that nobody answered."""
+    if cell.near == "client":
         return sum(operation.http_status is None for operation in operations)
-    if cell.far_end == "sink":
-        return _unanswered_calls(world, cell, since)
-    return int(not world.ready(cell.near))
-
-
-def _unanswered_calls(world: World, cell: Cell, since: str) -> int:
     calls = (line for line in world.lines() if isinstance(line, CallCompleted) and line.ts > since)
     return sum((call.service, call.peer, call.http_status) == (cell.near, cell.far, None) for call in calls)
 
