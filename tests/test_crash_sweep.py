@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 from chaos.proxy.client import WireEvent
 from harness.target import load_target
@@ -14,10 +15,9 @@ from scenarios.crash_sweep.strike import differing
 TARGET = load_target()
 
 
-def _event(edge: str, stream: str, name: str, detail: str, n: int = 0) -> WireEvent:
-    return WireEvent(
-        n=n, at="2026-01-01T00:00:00.000000Z", edge=edge, connection=1, stream=stream, name=name, detail=detail
-    )  # type: ignore[arg-type]
+def _event(edge: str, stream: Literal["upstream", "downstream"], name: str, detail: str) -> WireEvent:
+    at = "2026-01-01T00:00:00.000000Z"
+    return WireEvent(n=0, at=at, edge=edge, connection=1, stream=stream, name=name, detail=detail)
 
 
 COMMIT = _event("crm→database", "upstream", "commit", "INSERT crm.leads, INSERT crm.outbox")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.proxy.toxiproxy import ATTRIBUTES
+from chaos.proxy.client import ATTRIBUTES
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.verdict import Result
 from harness.target import load_target
