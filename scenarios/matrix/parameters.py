@@ -10,7 +10,7 @@ _LATENCY_MS: Mapping[FarEnd, int] = {"client side": 100, "database": 20, "broker
 """A change takes a dozen round trips to the database, and one to anything else."""
 _RATE_KB_S: Mapping[FarEnd, int] = {"client side": 8, "database": 24, "broker": 12, "service": 8, "sink": 2}
 _LIMIT_BYTES: Mapping[tuple[FarEnd, str], int] = {
-    ("client side", "upstream"): 300, ("client side", "downstream"): 150,
+    ("client side", "upstream"): 150, ("client side", "downstream"): 150,
     ("database", "upstream"): 3_000, ("database", "downstream"): 3_000,
     ("broker", "upstream"): 2_500, ("broker", "downstream"): 2_500,
     ("service", "upstream"): 900, ("service", "downstream"): 900,
