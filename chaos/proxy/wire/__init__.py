@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chaos.proxy.wire import amqp, amqp_methods
+from chaos.proxy.wire import amqp, amqp_methods, http, postgres
 from chaos.proxy.wire.events import Decoder
 from chaos.proxy.wire.opaque import OpaqueDecoder
 
@@ -15,7 +15,7 @@ _EVENTS: dict[tuple[str | None, str], set[str]] = {
     ("amqp", "downstream"): amqp_methods.DOWNSTREAM,
     ("http", "upstream"): {"request"},
     ("http", "downstream"): {"response"},
-    ("postgres", "upstream"): {"startup", "begin", "commit", "rollback", "statement"},
+    ("postgres", "upstream"): {"startup", "cancel", "begin", "commit", "rollback", "statement"},
     ("postgres", "downstream"): {"authenticated", "committed", "rolled back", "result", "error", "notification"},
 }
 
@@ -29,4 +29,8 @@ def decoders(protocol: str | None) -> tuple[Decoder, Decoder]:
     """The upstream and the downstream decoder of one new connection. They share what they know of it."""
     if protocol == "amqp":
         return amqp.directions()
+    if protocol == "postgres":
+        return postgres.directions()
+    if protocol == "http":
+        return http.directions()
     return OpaqueDecoder("not read"), OpaqueDecoder("not read")
