@@ -146,6 +146,7 @@ def matrix(
     from scenarios.matrix.run_cell import run_cell
     from scenarios.trials import Trial, trials
 
+    _needs_wire_aware_proxy()
     target, seed = load_target(), _drawn(seed)
     wanted = [edge.replace("-to-", "→") for edge in edges]
     _all_known("edge", wanted, target.edges)
@@ -193,6 +194,7 @@ def crash_sweep(
     from scenarios.crash_sweep.strike import NotTheSame, recorded, strike
     from scenarios.trials import Trial, trials
 
+    _needs_wire_aware_proxy()
     seed = _drawn(seed)
     _all_known("service", services, tuple(load_target().services))
     run = _new_run(run_dir, seed)
@@ -213,6 +215,13 @@ def crash_sweep(
         took_s = fill(grid, _grid_steps(at_work, todo), Grid.progress)
     tell(grid, run, file="crash-sweep", seed=seed, took_s=took_s)
     _exit_with_trials(run)
+
+
+def _needs_wire_aware_proxy() -> None:
+    from harness.environment.servers import PROXY, chosen_proxy_server
+
+    if chosen_proxy_server() != "wire":
+        raise click.UsageError(f"this needs the proxy that reads the wire, and {PROXY} names another: {PROXY}=wire")
 
 
 def _drawn(seed: int | None) -> int:
