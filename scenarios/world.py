@@ -157,6 +157,10 @@ class World:
         rest = self._await_quiet()
         assert rest.quiet, f"not at rest after {rest.waited_s:.1f} s; still awaited: {'; '.join(rest.awaited[:5])}"
 
+    def rested(self, *, within_s: float) -> bool:
+        """Wait for rest, but no longer than that: whether it has come."""
+        return self._watch.await_quiet(within_s=within_s).quiet
+
     def published(self, *, correlation_id: str, type: str) -> TapMessage:
         """The first message of this type in a flow, as the broker saw it published; waits for it."""
 
