@@ -75,6 +75,7 @@ class World:
             service=stack.processes.__getitem__,
             memory_alarm=lambda on: rabbitmq.set_memory_alarm(stack.broker.record, on=on),
             log=self._log.read_on,
+            sinks=self.sinks,
             look=self._ask_health_in_an_outage,
         )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
