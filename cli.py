@@ -284,7 +284,22 @@ def servers(install: bool) -> None:
 
     found = provide(on_step=_progress) if install else find_servers()
     for name in ("postgres", "rabbitmq", "toxiproxy"):
-        click.echo(f"{name:<11} {getattr(found, name)}")
+        click.echo(f"{name:<11} {getattr(found, name) or 'not found, and not needed'}")
+
+
+@gauntlet.command()
+def doctor() -> None:
+    """Say what a stack would be made of here, and why.
+
+    Each program with its version and place, which proxy server is in use, and what is missing with the command that
+    mends it. Exit code 4 if no stack could be booted.
+    """
+    from harness.environment.servers import chosen_proxy_server, look_around
+    from reports.terminal import programs_text
+
+    programs = list(look_around().values())
+    click.echo(programs_text(programs, chosen_proxy_server()))
+    sys.exit(PASS if all(one.usable or not one.needed for one in programs) else NO_ENVIRONMENT)
 
 
 @gauntlet.command()

@@ -11,6 +11,7 @@ from harness.checks.causes import Cause, causes_of
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Status
+from harness.environment.servers import PROXY, Program, ProxyServer
 from harness.environment.stack import Stack
 
 MOST_CAUSES = 10
@@ -98,6 +99,25 @@ def _cut(text: str) -> str:
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
 
 
+_WHY_THESE_PROXIES: dict[ProxyServer, str] = {
+    "wire": f"this project's fault proxy: the default, it acts at events of the wire (the other: {PROXY}=toxiproxy)",
+    "toxiproxy": f"Toxiproxy's own server, since {PROXY} says so: faults anchored to events are not applicable",
+}
+
+
+def programs_text(programs: Sequence[Program], proxies: ProxyServer) -> str:
+    """What a stack would be made of, a line each, and below it what is wrong and how to mend it."""
+    lines = [f"{'proxies':<17} {proxies:<9} {_WHY_THESE_PROXIES[proxies]}"]
+    for one in programs:
+        if isinstance(one.found, str):
+            lines.append(f"{one.name:<17} {'MISSING' if one.needed else 'missing':<9} {one.use}")
+            lines += [f"{'':<27} {one.found}", f"{'':<27} to install it: {one.remedy}"]
+        else:
+            version = ".".join(map(str, one.found.version))
+            lines.append(f"{one.name:<17} {version:<9} {one.use}: {one.found.place}")
+    return "\n".join(lines)
+
+
 def stack_text(stack: Stack) -> str:
     """Every address and credential of a stack that is up, and how to use and end it."""
     lines = [
@@ -106,7 +126,7 @@ def stack_text(stack: Stack) -> str:
     lines += [f"{'PostgreSQL':<12} {stack.database_url}", f"{'RabbitMQ':<12} {stack.broker_url}"]
     roles = [name for name in stack.passwords if name in stack.services]
     lines += [f"  as {role:<10} password {stack.passwords[role]}" for role in roles]
-    lines += [f"{'Toxiproxy':<12} {stack.toxiproxy_url}"]
+    lines += [f"{'proxies':<12} {stack.proxies_url}"]
     lines += [f"{'sinks':<12} {stack.url('sinks')}  (webhooks and mail that came)", "", "bearer tokens"]
     lines += [f"  {name:<10} {token}" for name, token in stack.tokens.items()]
     example = (

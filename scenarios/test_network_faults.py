@@ -9,7 +9,7 @@ import pytest
 
 from chaos.faults.network import cut, slow
 from harness.clients.together import together
-from harness.environment.toxiproxy import proxy_name
+from harness.environment.proxies import proxy_name
 from harness.environment.waiting import eventually
 from scenarios.world import WITHIN_S, World
 

@@ -68,7 +68,7 @@ class World:
         self._rest = Rest((), 0.0)
         self._rested_at: tuple[int, ...] | None = None
         self.site = FaultSite(
-            proxy=FaultProxy(stack.toxiproxy_url),
+            proxy=FaultProxy(stack.proxies_url),
             database=self.database,
             broker=self.broker,
             recording=self.recording,

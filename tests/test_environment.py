@@ -123,7 +123,7 @@ def test_everything_missing_is_named_at_once_with_the_command_that_mends_it(
     for variable in ("GAUNTLET_POSTGRES_BIN", "GAUNTLET_RABBITMQ_BIN", "GAUNTLET_TOXIPROXY"):
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
     with pytest.raises(MissingServers) as failure:
-        find_servers()
+        find_servers(all_of_them=True)
     said = str(failure.value)
     assert "PostgreSQL 15 or newer was not found" in said
     assert "apt-get install postgresql" in said

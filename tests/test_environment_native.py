@@ -130,7 +130,7 @@ def test_a_service_reaches_its_database_and_its_broker_through_the_proxies(stack
         assert connection.execute("SELECT current_user, current_database()").fetchone() == ("web", "tiny")
     assert stack.edges["web→broker"] in given["BROKER_URL"]
     pika.BlockingConnection(pika.URLParameters(given["BROKER_URL"])).close()
-    listed = httpx.get(f"{stack.toxiproxy_url}/proxies", trust_env=False).json()
+    listed = httpx.get(f"{stack.proxies_url}/proxies", trust_env=False).json()
     assert {name: proxy["listen"] for name, proxy in listed.items()} == {
         stack.proxies[edge]: address for edge, address in stack.edges.items()
     }
@@ -168,7 +168,7 @@ def test_nothing_listens_to_the_outside(stack: Stack) -> None:
 
 
 def test_every_process_offers_what_faults_ask_for(stack: Stack) -> None:
-    assert set(stack.processes) == {"postgres", "rabbitmq", "epmd", "toxiproxy", "sinks", "web", "web-b"}
+    assert set(stack.processes) == {"postgres", "rabbitmq", "epmd", "proxies", "sinks", "web", "web-b"}
     for process in stack.processes.values():
         assert isinstance(process, Killable)
         assert isinstance(process, Pausable)
@@ -316,7 +316,7 @@ def test_owners_that_are_killed_interrupted_or_cut_short_leave_nothing(root: Pat
     eventually(lambda: _nothing_is_left(root / "interrupted"), within_s=1, describe="nothing to be left after Ctrl-C")
     eventually(lambda: _nothing_is_left(root / "killed"), within_s=10, describe="nothing to be left after kill -9")
 
-    assert {*leftovers(root / "clean").values()} >= {"main/postgres", "main/rabbitmq", "main/toxiproxy", "main/web"}
+    assert {*leftovers(root / "clean").values()} >= {"main/postgres", "main/rabbitmq", "main/proxies", "main/web"}
     clean.communicate(timeout=20)
     assert clean.returncode == 0
     assert _nothing_is_left(root / "clean")

@@ -17,7 +17,7 @@ import toxiproxy.proxy
 import toxiproxy.server
 from toxiproxy.api import APIConsumer, validate_response
 
-from harness.environment.toxiproxy import proxy_name
+from harness.environment.proxies import proxy_name
 
 API_TIMEOUT_S = 5.0
 ATTRIBUTES = {

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from harness.environment import keeper, postgres, rabbitmq, sinks, toxiproxy
+from harness.environment import keeper, postgres, proxies, rabbitmq, sinks
 from harness.environment.owner import Keeper
 from harness.environment.plan import database_url, plan, upstreams
 from harness.environment.ports import PortLease
@@ -107,9 +107,9 @@ def _bring_up(target: Target, servers: Servers, stack: Stack, lease: PortLease, 
         try:
             broker = pool.submit(_bring_up_broker, servers, stack, on_step)
             database = pool.submit(_bring_up_database, target, servers, stack, on_step)
-            proxies = pool.submit(_bring_up_proxies, target, stack, lease, on_step)
-            futures += [broker, database, proxies, pool.submit(_bring_up_sinks, stack, on_step)]
-            _done([database, proxies])
+            between = pool.submit(_bring_up_proxies, target, stack, lease, on_step)
+            futures += [broker, database, between, pool.submit(_bring_up_sinks, stack, on_step)]
+            _done([database, between])
             futures += [pool.submit(_bring_up_service, stack.processes[name], on_step) for name in stack.services]
             _done(futures)
         except BaseException:
@@ -154,10 +154,16 @@ def _bring_up_database(target: Target, servers: Servers, stack: Stack, on_step: 
 
 def _bring_up_proxies(target: Target, stack: Stack, lease: PortLease, on_step: OnStep) -> None:
     """The proxy server inherits the lease of the ports: no fault ends it, so the lease lasts as long as the stack."""
-    server = stack.processes[toxiproxy.NAME]
+    server = stack.processes[proxies.NAME]
     server.start(keep_open=[lease.fileno()])
     server.await_ready()
-    toxiproxy.populate(stack.toxiproxy_url, edges=stack.edges, upstreams=upstreams(target, stack), log=server.log)
+    proxies.populate(
+        stack.proxies_url,
+        server=stack.proxy_server,
+        edges=stack.edges,
+        upstreams=upstreams(target, stack),
+        log=server.log,
+    )
     on_step("proxies are ready")
 
 

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.environment import postgres, rabbitmq, services, sinks, toxiproxy
+from harness.environment import postgres, proxies, rabbitmq, services, sinks
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.processes import ProcessRecord
 from harness.environment.servers import Servers
@@ -32,7 +32,7 @@ def plan(
         raise EnvironmentFailed(f"{run_dir} has a stack {name!r} already; take another run directory or name")
     replicas = {f"{service}-b": service for service in target.services}
     outside = ("webhook", "mail", sinks.NAME)
-    ends = ("database", "broker", "toxiproxy", _MAPPER, _NODE, *outside, *target.services, *replicas)
+    ends = ("database", "broker", proxies.NAME, _MAPPER, _NODE, *outside, *target.services, *replicas)
     addresses = {end: f"{_HOST}:{take_port()}" for end in ends}
     users = (postgres.SUPERUSER, rabbitmq.USER, sinks.SECRET, *target.database.roles)
     passwords = {user: secrets.token_urlsafe(18) for user in users}
@@ -43,13 +43,14 @@ def plan(
         state_dir=state_dir,
         source_root=source_root,
         edges={edge: f"{_HOST}:{take_port()}" for edge in target.edges},
-        proxies={edge: toxiproxy.proxy_name(edge) for edge in target.edges},
+        proxies={edge: proxies.proxy_name(edge) for edge in target.edges},
         addresses=addresses,
         tokens={caller: secrets.token_urlsafe(24) for caller in target.tokens},
         passwords=passwords,
         database_url=database_url(addresses["database"], target.database.name, passwords[postgres.SUPERUSER]),
         broker_url=f"amqp://{rabbitmq.USER}:{passwords[rabbitmq.USER]}@{addresses['broker']}/{rabbitmq.VHOST}",
-        toxiproxy_url=f"http://{addresses['toxiproxy']}",
+        proxies_url=f"http://{addresses[proxies.NAME]}",
+        proxy_server=servers.proxy_server,
         services=tuple(target.services),
         replicas=replicas,
     )
@@ -84,7 +85,7 @@ def _servers(servers: Servers, stack: Stack) -> dict[str, ProcessRecord]:
             url=stack.broker_url,
         ),
         postgres.record(servers, state_dir=state_dir, port=port["database"]),
-        toxiproxy.record(servers, state_dir=state_dir, port=port["toxiproxy"]),
+        proxies.record(servers, state_dir=state_dir, port=port[proxies.NAME], server=stack.proxy_server),
         sinks.record(stack),
     )
     return {record.name: record for record in made}

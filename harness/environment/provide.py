@@ -24,10 +24,10 @@ OnStep = Callable[[str], None]
 
 
 def provide(*, on_step: OnStep | None = None) -> Servers:
-    """Install what ``find_servers`` misses and find it again. Raises MissingServers with what is still missing."""
+    """Install what is missing, and find what is needed. Raises MissingServers with what is needed and still missing."""
     say = on_step or (lambda step: None)
     try:
-        return find_servers()
+        return find_servers(all_of_them=True)
     except MissingServers as error:
         missing = error.missing
     packages = [one for one in missing if one.name != "toxiproxy-server"]

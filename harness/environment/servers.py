@@ -10,8 +10,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from harness.environment.failures import MissingServer, MissingServers
+from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
 from harness.environment.folders import cache_folder
 
 OLDEST_POSTGRES = (15,)
@@ -19,9 +20,20 @@ OLDEST_RABBITMQ = (3, 10)
 OLDEST_TOXIPROXY = (2, 12)
 TOXIPROXY_MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"
 
+PROXY = "GAUNTLET_PROXY"
 _POSTGRES, _RABBITMQ, _TOXIPROXY = "GAUNTLET_POSTGRES_BIN", "GAUNTLET_RABBITMQ_BIN", "GAUNTLET_TOXIPROXY"
 
 Version = tuple[int, ...]
+ProxyServer = Literal["wire", "toxiproxy"]
+"""``wire``: the fault proxy of this project. ``toxiproxy``: Toxiproxy's own server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A place and the version that is there; none where it has none of its own."""
+
+    version: Version
+    place: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +44,99 @@ class Servers:
     postgres_version: Version
     rabbitmq: Path
     epmd: Path
-    toxiproxy: Path
+    toxiproxy: Path | None
+    """Needed only where GAUNTLET_PROXY asks for it, and by the tests that compare the fault proxy with it."""
+    proxy_server: ProxyServer
 
 
-def find_servers() -> Servers:
-    """Find all of them. Raises MissingServers with everything that is missing or too old, not just the first.
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program that a stack may be made of: where it is, or what is wrong with it, and the command that mends that.
+
+    ``use``: what it is for here, and why this one. One that is not ``needed`` may be missing.
+    """
+
+    name: str
+    found: Found | str
+    remedy: str
+    use: str
+    needed: bool = True
+
+    @property
+    def usable(self) -> bool:
+        return not isinstance(self.found, str)
+
+
+def find_servers(*, all_of_them: bool = False) -> Servers:
+    """Find those that are needed. Raises MissingServers with everything that is missing or too old, not just the first.
+
+    ``all_of_them``: miss those as well that a stack could do without.
+    """
+    programs = look_around()
+    missing = [
+        MissingServer(name, one.found, one.remedy)
+        for name, one in programs.items()
+        if isinstance(one.found, str) and (one.needed or all_of_them)
+    ]
+    if missing:
+        raise MissingServers(missing)
+    found = {name: one.found for name, one in programs.items() if not isinstance(one.found, str)}
+    return Servers(
+        postgres=found["postgresql"].place,
+        postgres_version=found["postgresql"].version,
+        rabbitmq=found["rabbitmq-server"].place / "rabbitmq-server",
+        epmd=found["erlang-base"].place,
+        toxiproxy=found["toxiproxy-server"].place if "toxiproxy-server" in found else None,
+        proxy_server=chosen_proxy_server(),
+    )
+
+
+def look_around() -> dict[str, Program]:
+    """Every program by the name of its package, whether it is there or not.
 
     GAUNTLET_POSTGRES_BIN and GAUNTLET_RABBITMQ_BIN (folders) and GAUNTLET_TOXIPROXY (a file) name a place instead.
+    toxiproxy-server is needed where GAUNTLET_PROXY chooses it. Raises EnvironmentFailed if that makes no sense.
     """
-    postgres = _newest(_POSTGRES, _postgres_folders(), _postgres_version, "PostgreSQL", OLDEST_POSTGRES)
-    rabbitmq = _newest(_RABBITMQ, _rabbitmq_folders(), _rabbitmq_version, "RabbitMQ", OLDEST_RABBITMQ)
-    toxiproxy = _newest(_TOXIPROXY, _toxiproxy_files(), _toxiproxy_version, "toxiproxy-server", OLDEST_TOXIPROXY)
+    theirs = chosen_proxy_server() == "toxiproxy"
     epmd = shutil.which("epmd", path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/lib/erlang/bin")
-    erlang = "Erlang's epmd was not found" if epmd is None and not isinstance(rabbitmq, str) else ()
-    problems = (
-        ("postgresql", postgres, _apt_line("postgresql")),
-        ("rabbitmq-server", rabbitmq, _apt_line("rabbitmq-server")),
-        ("erlang-base", erlang, _apt_line("erlang-base")),
-        ("toxiproxy-server", toxiproxy, toxiproxy_line()),
-    )
-    missing = [MissingServer(name, found, line) for name, found, line in problems if isinstance(found, str)]
-    if isinstance(postgres, str) or isinstance(rabbitmq, str) or isinstance(toxiproxy, str) or epmd is None:
-        raise MissingServers(missing)
-    return Servers(postgres[0], postgres[1], rabbitmq[0] / "rabbitmq-server", Path(epmd), toxiproxy[0])
+    return {
+        "postgresql": Program(
+            "PostgreSQL",
+            _newest(_POSTGRES, _postgres_folders(), _postgres_version, "PostgreSQL", OLDEST_POSTGRES),
+            _apt_line("postgresql"),
+            "the database server",
+        ),
+        "rabbitmq-server": Program(
+            "RabbitMQ",
+            _newest(_RABBITMQ, _rabbitmq_folders(), _rabbitmq_version, "RabbitMQ", OLDEST_RABBITMQ),
+            _apt_line("rabbitmq-server"),
+            "the message broker",
+        ),
+        "erlang-base": Program(
+            "epmd",
+            Found((), Path(epmd)) if epmd else "Erlang's epmd was not found",
+            _apt_line("erlang-base"),
+            "the port mapper of the broker",
+        ),
+        "toxiproxy-server": Program(
+            "toxiproxy-server",
+            _newest(_TOXIPROXY, _toxiproxy_files(), _toxiproxy_version, "toxiproxy-server", OLDEST_TOXIPROXY),
+            toxiproxy_line(),
+            f"the proxies, since {PROXY}=toxiproxy" if theirs else "only what tests compare the fault proxy with",
+            needed=theirs,
+        ),
+    }
+
+
+def chosen_proxy_server() -> ProxyServer:
+    """Ours, unless GAUNTLET_PROXY says otherwise. Raises EnvironmentFailed for what it cannot say."""
+    match os.environ.get(PROXY) or "toxiproxy":
+        case "wire":
+            return "wire"
+        case "toxiproxy":
+            return "toxiproxy"
+        case named:
+            raise EnvironmentFailed(f"{PROXY}={named}: expected wire (the default) or toxiproxy")
 
 
 def toxiproxy_line() -> str:
@@ -69,7 +151,7 @@ def _apt_line(package: str) -> str:
 
 def _newest(
     variable: str, places: Iterator[Path], version_of: Callable[[Path], Version | None], name: str, oldest: Version
-) -> tuple[Path, Version] | str:
+) -> Found | str:
     """The newest of the places, or what is wrong with them."""
     found = [(version, place) for place in places if (version := version_of(place))]
     wanted = ".".join(map(str, oldest))
@@ -79,7 +161,7 @@ def _newest(
     version, place = max(found)
     if version < oldest:
         return f"{name} {wanted} or newer is needed; {place} is {'.'.join(map(str, version))}"
-    return place, version
+    return Found(version, place)
 
 
 def _postgres_folders() -> Iterator[Path]:

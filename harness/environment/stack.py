@@ -18,6 +18,7 @@ import msgspec
 from harness.environment import keeper, postgres, rabbitmq
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.processes import ManagedProcess, ProcessRecord
+from harness.environment.servers import ProxyServer
 
 _FILE = "stack.json"
 _SERVICE_GRACE_S = 4.0
@@ -42,7 +43,8 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
     passwords: dict[str, str]
     database_url: str
     broker_url: str
-    toxiproxy_url: str
+    proxies_url: str
+    proxy_server: ProxyServer
     services: tuple[str, ...]
     replicas: dict[str, str]
     records: dict[str, ProcessRecord] = {}
@@ -60,7 +62,7 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
 
     @cached_property
     def processes(self) -> dict[str, ManagedProcess]:
-        """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd``, ``toxiproxy`` and ``sinks``."""
+        """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd``, ``proxies`` and ``sinks``."""
         places = {"state_dir": self.state_dir, "run_dir": self.run_dir, "log_dir": self.log_dir}
         return {name: ManagedProcess(one, journal=self.save, **places) for name, one in self.records.items()}
 
