@@ -73,9 +73,8 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         wanted = {"create lead": "lead", "create deal": "deal", "change": "lead"}.get(self.do)
         if wanted:
             _must(self.on.startswith(wanted), f"{self.do} is for a {wanted}, on = {self.on!r} is none")
-        _must(
-            bool(self.to) == (self.do == "move"), f"{self.do} with to = {self.to!r}: a move, and nothing else, has `to`"
-        )
+        moves = self.do == "move"
+        _must(bool(self.to) == moves, f"{self.do} with to = {self.to!r}: a move, and nothing else, has `to`")
         _must(not self.version or moves, f"only a move has a version, {self.do} has none")
         _must(0 <= self.pause_ms <= LONGEST_MS, f"pause_ms = {self.pause_ms}: expected 0 to {LONGEST_MS}")
 
