@@ -43,7 +43,8 @@ def _nothing(target: Target, place: str) -> list[Moment]:
 class Kind:
     """``sets_off``: moments that come only because of this fault, at which the next one may strike. ``lasts_ms``: for
     how long; empty for what has its own end. ``exhausts``: an event that meets it at every attempt dies, rightly.
-    ``in_the_broker``: nobody can hand the broker a message of their own meanwhile."""
+    ``in_the_broker``: nobody can hand the broker a message of their own meanwhile. ``needs``: the server by which it is
+    done, so that it waits until no other fault is at that server."""
 
     name: str
     group: Group
@@ -56,6 +57,11 @@ class Kind:
     at: Callable[[Moment], bool] = lambda moment: True
     exhausts: Callable[[str], bool] = lambda place: False
     in_the_broker: Callable[[str], bool] = lambda place: False
+    needs: str = ""
+
+    def seat(self, place: str) -> str:
+        """Where it is, for whoever keeps two faults from being at one place at once."""
+        return self.needs or place
 
 
 def check(schedule: Schedule, target: Target) -> None:
@@ -169,10 +175,11 @@ def _processes(target: Target) -> tuple[str, ...]:
     return (*target.services, *SERVERS)
 
 
-def _foreign_tables(target: Target) -> tuple[str, ...]:
-    """Tables of services that are called: whoever handles events takes such a refusal in its own rows for final."""
+def _written_by_requests(target: Target) -> tuple[str, ...]:
+    """Whoever does background work takes a refusal that nobody foresaw for final: it ends, or lets the event die."""
     own = moments.consumer(target)
-    return tuple(table for table in target.database.transient if table.partition(".")[0] != own)
+    schemas = ((table, *table.split(".")) for table in target.database.transient)
+    return tuple(table for table, schema, name in schemas if schema != own and name != "outbox")
 
 
 def _only(place: str, target: Target) -> tuple[str, ...]:
@@ -234,15 +241,15 @@ def _always(place: str) -> bool:
 _SERVERS_OWN = (
     Kind(
         name="unbound", group="broker", places=partial(_only, "the work queue's bindings"), inject=_broker(unbound),
-        in_the_broker=_always,
+        in_the_broker=_always, needs="rabbitmq",
     ),
     Kind(
         name="memory alarm", group="broker", places=partial(_only, "the broker's memory"),
-        inject=_broker(memory_alarm), in_the_broker=_always,
+        inject=_broker(memory_alarm), in_the_broker=_always, needs="rabbitmq",
     ),
     Kind(
-        name="writes refused", group="database", places=_foreign_tables, inject=_refused, lasts_ms=(200, 500, 900),
-        sets_off=_retries, exhausts=_always,
+        name="writes refused", group="database", places=_written_by_requests, inject=_refused,
+        lasts_ms=(200, 500, 900), sets_off=_retries, exhausts=_always, needs="postgres",
     ),
 )  # fmt: skip
 

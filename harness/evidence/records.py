@@ -95,6 +95,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     """Which evidence there has to be: 1 (older runs) had neither ``health.ndjson`` nor ``schema.json``."""
     clock: tuple[str, int] | None = None
     """One moment on both clocks, wall and monotonic, so that operations and lines can be compared."""
+    again: str | None = None
+    """The command that does it once more, for what is no scenario of a gate."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
