@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from chaos.faults.site import FaultSite
-from chaos.proxy.toxiproxy import FaultProxy
+from chaos.proxy.client import FaultProxy
 from harness.checks.health_tells_the_truth import LATE_S
 from harness.checks.judge import ScenarioVerdict, judge
 from harness.checks.trace_complete import surroundings_of

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from chaos.proxy.toxiproxy import FaultProxy
+from chaos.proxy.client import FaultProxy
 from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.clients.sinks import Sinks
