@@ -260,7 +260,7 @@ STACKS = click.option(
 )
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """90s, 10m, 1h; a bare number is seconds."""
 
     name = "duration"

@@ -53,7 +53,7 @@ def test_what_has_to_be_there_is_all_that_is_left(schedule: Schedule, data: st.D
     assert shrunk.minimal
     assert needed <= texts(shrunk.schedule)
     extra = {text for text in texts(shrunk.schedule) - needed if not text.startswith("create lead")}
-    assert not extra
+    assert not extra or len(shrunk.schedule.steps) == 1, "a client has to do something"
     assert not any(still_fails(smaller) for smaller in without_one(shrunk.schedule) if _has_its_leads(smaller))
 
 

@@ -56,8 +56,14 @@ def injected(
         try:
             yield attestation
         finally:
+            began_at = attestation.began_at
             fault = partial(
-                Fault, kind=kind, place=place, injected_at=injected_at, effective_at=effective_at, drawn=site.drawn
+                Fault,
+                kind=kind,
+                place=place,
+                injected_at=began_at or injected_at,
+                effective_at=began_at or effective_at,
+                drawn=site.drawn,
             )
             site.look(fault(healed_at=wall_now(), hits=0, proof=""))
             healing_at = wall_now()
@@ -78,6 +84,8 @@ class Attestation:
     def __init__(self) -> None:
         self.hits = 0
         self.proofs: list[str] = []
+        self.began_at: str | None = None
+        """When its effect began, for a fault that waits for its moment; it explains nothing before that."""
 
     def add(self, hits: int, proof: str) -> None:
         self.hits += hits

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from msgspec.structs import replace
 
 from chaos.schedule import moments
-from chaos.schedule.kinds import HOOKS, KINDS, OURS, Kind
+from chaos.schedule.kinds import HOOKS, KINDS, OURS, Group, Kind
 from chaos.schedule.schedule import FORMAT, Lane, Moment, PlannedFault, Schedule, Step, Version
 from harness.sinks.inbox import MAIL
 from harness.target import Target
@@ -29,6 +29,11 @@ _STEPS = (3, 4, 5, 6)
 _NTH = (1, 1, 1, 2, 2, 3, 4, 6)
 _PAUSES_MS = (0, 0, 0, 0, 50, 200, 600)
 _VERSIONS: tuple[Version, ...] = ("known", "known", "stale")
+_WHEN: tuple[Literal["before", "after"], ...] = ("before", "after")
+_AT_AN_EVENT = 0.5
+_WITHOUT_TRAFFIC = ("client→automation",)
+"""Edges that no step of a lane uses."""
+_WEIGHTS: dict[Group, int] = {"network": 3, "process": 4, "broker": 2, "database": 2, "outside": 3, "wire": 4}
 _TO_THE_END = 0.2
 """So many faults last until the lanes have come to their end."""
 
@@ -65,7 +70,7 @@ class _Faults:
 
     def __init__(self, random: Random, target: Target, kinds: Sequence[Kind], *, on_the_wire: bool) -> None:
         self._random, self._target, self._on_the_wire = random, target, on_the_wire
-        self._by_group: dict[str, list[Kind]] = defaultdict(list)
+        self._by_group: dict[Group, list[Kind]] = defaultdict(list)
         for kind in kinds:
             self._by_group[kind.group].append(kind)
 
@@ -80,17 +85,24 @@ class _Faults:
         return faults
 
     def _any(self) -> PlannedFault:
-        """Groups are alike likely, then their kinds, then the places: there are many toxics, but few kinds of crash."""
-        kind = self._random.choice(self._by_group[self._random.choice(sorted(self._by_group))])
-        place = self._random.choice(kind.places(self._target))
-        return self._fault(kind, place, self._moment(kind, place))
+        """A group, one of its kinds, one of its places: there are many toxics, but few kinds of crash."""
+        groups = sorted(self._by_group)
+        (group,) = self._random.choices(groups, [_WEIGHTS[name] for name in groups])
+        kind = self._random.choice(self._by_group[group])
+        place = self._random.choice([place for place in kind.places(self._target) if self._may_be(kind, place)])
+        events = self._events(kind, place)
+        if events and (kind.on_the_wire or self._random.random() < _AT_AN_EVENT):
+            return self._fault(kind, place, self._at(kind, self._random.choice(events), self._random.choice(_NTH)))
+        return self._fault(kind, place, Moment(step=0))
 
-    def _moment(self, kind: Kind, place: str) -> Moment:
-        edges = moments.edges_at(self._target, place)
-        events = [moment for edge in edges for moment in moments.moments(self._target, edge) if kind.at(moment)]
-        if events and self._on_the_wire and (kind.on_the_wire or self._random.random() < 0.5):
-            return self._nth(self._random.choice(events))
-        return Moment(step=0)
+    def _may_be(self, kind: Kind, place: str) -> bool:
+        return place not in _WITHOUT_TRAFFIC and bool(not kind.on_the_wire or self._events(kind, place))
+
+    def _events(self, kind: Kind, place: str) -> list[Moment]:
+        """Moments of a working day that are next to a place."""
+        edges = moments.edges_at(self._target, place) if self._on_the_wire else []
+        busy = [edge for edge in edges if edge not in _WITHOUT_TRAFFIC]
+        return [moment for edge in busy for moment in moments.moments(self._target, edge) if kind.at(moment)]
 
     def _follow_up(self, faults: Sequence[PlannedFault]) -> PlannedFault | None:
         """A fault that strikes at what an earlier one sets off; None if they set off nothing that can be seen."""
@@ -108,16 +120,14 @@ class _Faults:
         if not able:
             return None
         kind = KINDS[self._random.choice(sorted(able))]
-        return self._fault(kind, self._random.choice(able[kind.name]), self._when(moment))
+        return self._fault(kind, self._random.choice(able[kind.name]), self._at(kind, moment, 1))
 
     def _next_to(self, kind: Kind, moment: Moment) -> list[str]:
         return [place for place in kind.places(self._target) if moment.edge in moments.edges_at(self._target, place)]
 
-    def _nth(self, moment: Moment) -> Moment:
-        return self._when(moment, nth=self._random.choice(_NTH))
-
-    def _when(self, moment: Moment, nth: int = 1) -> Moment:
-        return replace(moment, nth=nth, when=self._random.choice(("before", "after")))
+    def _at(self, kind: Kind, moment: Moment, nth: int) -> Moment:
+        sides = [replace(moment, nth=nth, when=when) for when in _WHEN]
+        return self._random.choice([side for side in sides if kind.at(side)])
 
     def _fault(self, kind: Kind, place: str, moment: Moment) -> PlannedFault:
         parameters = {name: self._random.choice(values) for name, values in kind.choices.items()}

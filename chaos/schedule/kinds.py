@@ -19,13 +19,16 @@ from chaos.faults.process import killed, paused, stopped
 from chaos.faults.receiver import receiver_answers
 from chaos.faults.site import Attestation, FaultSite
 from chaos.faults.toxic import toxic
+from chaos.proxy.wire import known_events
 from chaos.schedule import moments
-from chaos.schedule.schedule import Moment, PlannedFault, Schedule, ScheduleError, Value, known
+from chaos.schedule.schedule import Moment, PlannedFault, Schedule, ScheduleError, Stream, Value, known
+from harness.environment.proxies import protocol_of
 from harness.evidence.clock import wall_now
 from harness.sinks.inbox import MAIL
 from harness.target import Target
 
 Group = Literal["network", "process", "broker", "database", "outside", "wire"]
+Action = Literal["cut", "stall", "delay", "drop", "duplicate"]
 Injection = Callable[[FaultSite, PlannedFault], AbstractContextManager[Attestation]]
 
 SERVERS = ("postgres", "rabbitmq")
@@ -53,11 +56,16 @@ class Kind:
     choices: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     lasts_ms: tuple[int, ...] = LASTS_MS
     sets_off: Callable[[Target, str], list[Moment]] = _nothing
-    on_the_wire: bool = False
+    action: Action | None = None
     at: Callable[[Moment], bool] = lambda moment: True
     exhausts: Callable[[str], bool] = lambda place: False
     in_the_broker: Callable[[str], bool] = lambda place: False
     needs: str = ""
+
+    @property
+    def on_the_wire(self) -> bool:
+        """Whether it is done to an event, by the proxy."""
+        return self.action is not None
 
     def seat(self, place: str) -> str:
         """Where it is, for whoever keeps two faults from being at one place at once."""
@@ -98,10 +106,20 @@ def _check_fault(fault: PlannedFault, target: Target) -> None:
         if isinstance(value, str) != text or (text and value not in example) or (not text and int(value) < 0):
             expected = " or ".join(map(repr, example)) if text else f"a whole number, such as {example[0]}"
             raise ScheduleError(f"{kind.name}: {name} = {value!r}, expected {expected}")
-    if fault.at.on_the_wire and fault.at.edge not in target.edges:
-        raise ScheduleError(f"{kind.name}: at edge {fault.at.edge!r}: {known(fault.at.edge, target.edges)}")
+    if fault.at.stream is not None:
+        _check_event(kind, fault.at, fault.at.stream, target)
     if kind.on_the_wire and (not fault.at.on_the_wire or fault.at.edge != fault.place):
         raise ScheduleError(f"{kind.name} is done to an event: `at` has to name one of {fault.place}")
+    if not kind.at(fault.at):
+        raise ScheduleError(f"{kind.name} cannot be done {fault.at}")
+
+
+def _check_event(kind: Kind, at: Moment, stream: Stream, target: Target) -> None:
+    if at.edge not in target.edges:
+        raise ScheduleError(f"{kind.name}: at edge {at.edge!r}: {known(at.edge, target.edges)}")
+    events = sorted(known_events(protocol_of(at.edge), stream))
+    if at.event not in events:
+        raise ScheduleError(f"{kind.name}: no event {at.event!r} {stream} on {at.edge}: {known(at.event, events)}")
 
 
 # --- how each is injected ---------------------------------------------------------------------------------------
@@ -136,12 +154,32 @@ def _cut(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attesta
     return _with_hands_full(site, fault, cut(site, fault.place))
 
 
+@contextmanager
+def _seen_by_the_proxy(
+    site: FaultSite, edge: str, toxic: str, block: AbstractContextManager[Attestation]
+) -> Iterator[Attestation]:
+    """Attested by what the toxic has really acted on, as its proxy counts it."""
+    before = _acted(site, edge, toxic)
+    with block as attestation:
+        yield attestation
+        hits = _acted(site, edge, toxic) - before
+        attestation.add(hits, f"the toxic acted on {hits} connections or chunks")
+
+
+def _acted(site: FaultSite, edge: str, toxic: str) -> int:
+    acted = site.proxy.seen(edge).toxics.get(toxic)
+    return acted.connections + acted.chunks if acted else 0
+
+
 def _toxic(kind: str, **attributes: str | int) -> Injection:
     """Attributes: the name of a parameter, or a value."""
 
     def inject(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
         values = {name: _number(fault, of) if isinstance(of, str) else of for name, of in attributes.items()}
-        block = toxic(site, fault.place, kind=kind, stream=str(fault.parameters["stream"]), attributes=values)
+        stream = str(fault.parameters["stream"])
+        block = toxic(site, fault.place, kind=kind, stream=stream, attributes=values)
+        if site.proxy.wire_aware:
+            return _seen_by_the_proxy(site, fault.place, f"{kind}-{stream}", block)
         return _with_hands_full(site, fault, block)
 
     return inject
@@ -164,11 +202,19 @@ def _answers(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Att
     return receiver_answers(site, fault.place, **numbers)
 
 
+def _by_the_proxy(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
+    raise TypeError(f"{fault.kind} is not injected: the proxy does it to an event, see action")
+
+
 # --- where each may be ------------------------------------------------------------------------------------------
 
 
 def _edges(target: Target) -> tuple[str, ...]:
     return target.edges
+
+
+def _readable(target: Target) -> tuple[str, ...]:
+    return tuple(edge for edge in target.edges if protocol_of(edge) is not None)
 
 
 def _processes(target: Target) -> tuple[str, ...]:
@@ -261,4 +307,31 @@ _OUTSIDE = tuple(
     for name, place, statuses in (("webhook fails", HOOKS, (503, 500, 429)), ("mail fails", MAIL, (451, 421)))
 )  # fmt: skip
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_NETWORK, *_PROCESSES, *_SERVERS_OWN, *_OUTSIDE)}
+
+def _may_be_lost(moment: Moment) -> bool:
+    """Answers, and requests over HTTP: who waits for one gives up. A stream of anything else never lacks a part."""
+    return moment.event in ("confirm", "committed", "response", "request") and moment.when == "before"
+
+
+def _may_come_twice(moment: Moment) -> bool:
+    """But no request of a client: what is refused the second time would be refused to whoever asked first."""
+    near = moment.edge.partition("→")[0]
+    return moment.event in ("publish", "ack") or (moment.event == "request" and near != "client")
+
+
+_ACTIONS: tuple[tuple[Action, Mapping[str, tuple[Value, ...]], tuple[int, ...], Callable[[Moment], bool]], ...] = (
+    ("cut", {"times": (1, 2, 4)}, (), lambda moment: True),
+    ("stall", {}, LASTS_MS, lambda moment: True),
+    ("delay", {"delay_ms": (50, 300, 1000), "times": (1, 3)}, (), lambda moment: True),
+    ("drop", {"times": (1, 2)}, (), _may_be_lost),
+    ("duplicate", {"times": (1, 3)}, (), _may_come_twice),
+)
+_WIRE = tuple(
+    Kind(
+        name=f"{action} at", group="wire", places=_readable, inject=_by_the_proxy, action=action, choices=choices,
+        lasts_ms=lasts_ms, at=at, sets_off=_comes_back if action == "cut" else _retries_if_called, exhausts=_outward,
+    )
+    for action, choices, lasts_ms, at in _ACTIONS
+)  # fmt: skip
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_NETWORK, *_PROCESSES, *_SERVERS_OWN, *_OUTSIDE, *_WIRE)}

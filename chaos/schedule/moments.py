@@ -8,21 +8,16 @@ faults set off: retries, dead letters, connections made anew.
 from __future__ import annotations
 
 from chaos.schedule.schedule import Moment, Stream
+from harness.environment.proxies import protocol_of
 from harness.target import Target
 
 WROTE = "?*"
 """The detail of a commit that wrote something."""
 
 
-def protocol(edge: str) -> str | None:
-    """What is spoken on an edge, by its far end; None where nobody can read it."""
-    far = edge.partition("→")[2]
-    return {"database": "postgres", "broker": "amqp", "mail": None}.get(far, "http")
-
-
 def moments(target: Target, edge: str) -> list[Moment]:
     """Events of a working day on an edge."""
-    match protocol(edge):
+    match protocol_of(edge):
         case "amqp":
             return [
                 _at(edge, "upstream", "publish"),
@@ -48,7 +43,7 @@ def retries(target: Target) -> list[Moment]:
     """Steps of carrying an event over a passing failure: its copy is published and confirmed, itself acknowledged."""
     ladder = [queue for queue in target.broker.retry_queues if "retry" in queue] or list(target.broker.retry_queues)
     found = []
-    for edge in (edge for edge in target.edges if protocol(edge) == "amqp" and _consumes(target, edge)):
+    for edge in (edge for edge in target.edges if protocol_of(edge) == "amqp" and _consumes(target, edge)):
         for queue in ladder[:2]:
             found += [_at(edge, "upstream", "publish", f"*/{queue}"), _at(edge, "downstream", "confirm", f"*/{queue}")]
         found.append(_at(edge, "upstream", "ack"))
@@ -59,9 +54,9 @@ def reconnects(target: Target, place: str) -> list[Moment]:
     """Steps of coming back, on an edge or on all edges of a process."""
     found: list[Moment] = []
     for edge in edges_at(target, place):
-        if protocol(edge) == "postgres":
+        if protocol_of(edge) == "postgres":
             found.append(_at(edge, "upstream", "startup"))
-        elif protocol(edge) == "amqp":
+        elif protocol_of(edge) == "amqp":
             found += [_at(edge, "upstream", event) for event in ("connection.open", "confirm.select")]
             found += [_at(edge, "upstream", "basic.consume")] if _consumes(target, edge) else []
     return found

@@ -28,7 +28,7 @@ class RunSchedule:
         file.write_text(as_toml(self.schedule), encoding="utf-8")
         world.again = f"gauntlet replay {file}"
         _steady_state(world)
-        faults = Faults(replace(world.site, drawn=True), self.schedule.faults)
+        faults = Faults(replace(world.site, drawn=True), world.target, self.schedule.faults)
         with faults.at_work():
             run_lanes(world, self.schedule.lanes, faults.step_done)
         _healed(world)
