@@ -10,6 +10,7 @@ from functools import partial
 from chaos.proxy.client import FaultProxy
 from harness.clients.broker import Broker
 from harness.clients.database import Database
+from harness.clients.sinks import Sinks
 from harness.contract.log_lines import Line
 from harness.environment.capabilities import FaultableProcess
 from harness.evidence.clock import wall_now
@@ -30,8 +31,12 @@ class FaultSite:
     """Raises the broker's memory alarm, or ends it."""
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
+    sinks: Sinks
+    """Whoever is outside: receivers of webhooks, and the mail server."""
     look: Callable[[Fault], object] = lambda _: None
     """Called right before a fault is undone, with what is known of it: the last moment to see what it does."""
+    drawn: bool = False
+    """Faults come from a drawn schedule: nobody has aimed them, and one that hits nothing only proves less."""
 
 
 @contextmanager
@@ -58,6 +63,7 @@ def injected(
                 place=place,
                 injected_at=began_at or injected_at,
                 effective_at=began_at or effective_at,
+                drawn=site.drawn,
             )
             site.look(fault(healed_at=wall_now(), hits=0, proof=""))
             healing_at = wall_now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from harness.contract.log_lines import ContractViolation, Line, decode_line
@@ -15,17 +16,19 @@ class LogTail:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._reading = threading.Lock()
         self.lines: list[Line] = []
         self._offsets = {path: path.stat().st_size for path in folder.glob("*.ndjson")}
 
     def read_on(self) -> list[Line]:
         """All lines so far, after reading what has been added. Files that appear later are read from their start."""
-        for path in sorted(self._folder.glob("*.ndjson")):
-            with path.open("rb") as file:
-                file.seek(self._offsets.get(path, 0))
-                whole, newline, _torn = file.read().rpartition(b"\n")
-            self._offsets[path] = self._offsets.get(path, 0) + len(whole) + len(newline)
-            self.lines += _decoded(whole)
+        with self._reading:  # several faults at once look for what they have hit
+            for path in sorted(self._folder.glob("*.ndjson")):
+                with path.open("rb") as file:
+                    file.seek(self._offsets.get(path, 0))
+                    whole, newline, _torn = file.read().rpartition(b"\n")
+                self._offsets[path] = self._offsets.get(path, 0) + len(whole) + len(newline)
+                self.lines += _decoded(whole)
         return self.lines
 
 
