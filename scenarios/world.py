@@ -20,7 +20,7 @@ from harness.clients.http import AutomationClient, CrmClient, PipelineClient, Se
 from harness.clients.sinks import Sinks
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
-from harness.environment import rabbitmq
+from harness.environment.broker_node import BrokerNode
 from harness.environment.stack import Stack
 from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.clock import monotonic_ns, seconds_between, wall_now
@@ -73,7 +73,8 @@ class World:
             broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
-            memory_alarm=lambda on: rabbitmq.set_memory_alarm(stack.broker.record, on=on),
+            node=BrokerNode(stack.broker.record),
+            target=target,
             log=self._log.read_on,
             look=self._ask_health_in_an_outage,
         )

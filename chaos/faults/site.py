@@ -11,10 +11,12 @@ from chaos.proxy.toxiproxy import FaultProxy
 from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.contract.log_lines import Line
+from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import FaultableProcess
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
 from harness.evidence.records import Fault
+from harness.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,11 @@ class FaultSite:
     database: Database
     broker: Broker
     recording: Recording
+    node: BrokerNode
+    """What an administrator of the broker can do that its clients cannot."""
+    target: Target
     service: Callable[[str], FaultableProcess]
-    memory_alarm: Callable[[bool], None]
-    """Raises the broker's memory alarm, or ends it."""
+    """Any process of the stack by its name, those of the servers too."""
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
     look: Callable[[Fault], object] = lambda _: None
@@ -54,15 +58,17 @@ def injected(
             fault = partial(Fault, kind=kind, place=place, injected_at=injected_at, effective_at=effective_at)
             site.look(fault(healed_at=wall_now(), hits=0, proof=""))
             healing_at = wall_now()
-            undoing.close()
-            site.recording.faults.append(
-                fault(
-                    healing_at=healing_at,
-                    healed_at=wall_now(),
-                    hits=attestation.hits,
-                    proof="; ".join(attestation.proofs) or "nothing attested",
+            try:
+                undoing.close()
+            finally:  # what could not be undone has been done all the same
+                site.recording.faults.append(
+                    fault(
+                        healing_at=healing_at,
+                        healed_at=wall_now(),
+                        hits=attestation.hits,
+                        proof="; ".join(attestation.proofs) or "nothing attested",
+                    )
                 )
-            )
 
 
 class Attestation:

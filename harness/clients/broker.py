@@ -118,14 +118,20 @@ class Broker:
             for binding in broker.bindings:
                 channel.queue_bind(broker.work_queue, broker.exchange, binding)
 
-    def delete_work_queue(self) -> None:
-        """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed."""
+    def delete_work_queue(self) -> int:
+        """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed. How many were."""
         queue = self._target.broker.work_queue
         with self._channel() as channel:  # quorum queues know no if-empty flag
             state = channel.queue_declare(queue, passive=True).method
             assert not state.message_count, f"{queue} holds {state.message_count} messages, which would be lost"
             assert state.consumer_count, f"{queue} has no consumer"
             channel.queue_delete(queue)
+            return int(state.consumer_count)
+
+    def delete_exchange(self) -> None:
+        """Delete the events' exchange, and so every binding to it. Harmless if it is gone already."""
+        with self._channel() as channel:
+            channel.exchange_delete(self._target.broker.exchange)
 
     def work_queue_has_consumer(self) -> bool:
         with self._channel() as channel:

@@ -91,7 +91,9 @@ class Evidence:
     @property
     def broker_was_killed(self) -> bool:
         """Then the firehose may have missed messages, and the tap is only a lower bound."""
-        ended = (fault for fault in self.faults if fault.kind != "SIGSTOP")  # paused, it forgets nothing
+        ended = (
+            fault for fault in self.faults if fault.kind not in ("SIGSTOP", "closed")
+        )  # it forgets nothing by that
         return any(fault.place in ("broker", "rabbitmq") for fault in ended)
 
 
