@@ -14,10 +14,12 @@ from scenarios.world import WITHIN_S, World
 def test_an_event_that_no_queue_takes_is_kept_until_one_does(world: World) -> None:
     lead_id = world.new_lead()
     world.settled()
-    with unbound(world.site):
+    with paused(world.site, "automation") as pause, unbound(world.site):
         moved = world.pipeline.move_lead(lead_id, "qualified")
         returned = world.until_logged("event.published", correlation_id=moved.correlation_id)
         assert returned.status == "returned"
+        back = _published(world, "returned")
+        pause.add(back, f"{back} publishes were returned while it could not put its bindings back")
         assert world.database.unsent_events() == 1
     world.settled()
     assert world.leads_with_a_deal() == {lead_id}
@@ -42,10 +44,13 @@ def test_a_cancelled_consumer_comes_back_by_itself(world: World) -> None:
 
 
 def test_what_a_full_queue_refuses_stays_in_the_outbox_until_there_is_room(world: World) -> None:
-    """The first one fills it, for its consumer is away; the nacks are for the others."""
+    """The first ones fill it, for its consumer is away; the nacks are for the others."""
     leads = world.known_leads(4)
-    with stopped(world.site, "automation"), queue_full(world.site):
-        assert {move.outcome for move in world.move_all(leads, "qualified")} == {"ok"}
+    with stopped(world.site, "automation"), queue_full(world.site, max_length=1):
+        moves = world.move_all(leads[:2], "qualified")
+        eventually(lambda: not world.database.unsent_events(), within_s=WITHIN_S, describe="an empty outbox")
+        moves += world.move_all(leads[2:], "qualified")
+        assert {move.outcome for move in moves} == {"ok"}
         eventually(lambda: _published(world, "nacked"), within_s=WITHIN_S, describe="a publish that is nacked")
         assert world.database.unsent_events() > 0
     world.settled()

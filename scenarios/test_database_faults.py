@@ -23,19 +23,23 @@ def test_sessions_that_are_terminated_within_a_transaction_are_made_anew(world: 
         eventually(lambda: world.database.in_transaction(role), within_s=WITHIN_S, describe="a transaction")
         with terminated(world.site, place):
             first = moving.result()
+    world.settled()
     assert {move.outcome for move in world.move_all(leads, "proposal")} == {"ok"}
     world.settled()
     assert {lead for lead, move in zip(leads, first, strict=True) if move.outcome == "ok"} <= world.leads_with_a_deal()
 
 
 @pytest.mark.parametrize("place", ["pipeline→database", "postgres"])
-def test_whoever_gets_no_further_connection_works_on_with_those_it_has(world: World, place: str) -> None:
-    leads = world.new_leads(4)
-    with exhausted(world.site, place):
-        moves = world.move_all(leads, "qualified")
-        assert {move.outcome for move in moves} <= {"ok", "unknown"}
-    assert {move.outcome for move in world.move_all(leads, "proposal")} == {"ok"}
+def test_whoever_gets_no_connection_says_so_and_works_again_when_there_are_some(world: World, place: str) -> None:
+    leads = world.known_leads(3)
+    with exhausted(world.site, place), terminated(world.site, place):
+        refused = world.move_all(leads, "qualified")
+        world.until_unready("pipeline")
+    assert {move.http_status for move in refused} == {503}
+    world.until_ready("pipeline")
+    assert {move.outcome for move in world.move_all(leads, "qualified")} == {"ok"}
     world.settled()
+    assert world.leads_with_a_deal() == set(leads)
 
 
 def test_a_lead_that_is_locked_too_long_is_refused_for_now_and_no_other_waits(world: World) -> None:

@@ -19,6 +19,7 @@ from harness.environment.waiting import eventually
 
 _WITHIN_S = 30.0
 _POLICY = "gauntlet"
+_NO_LIMIT = 1_000_000
 _NO_SUCH_POLICY = '{error_string,"Parameterdoesnotexist"}'
 
 
@@ -94,11 +95,16 @@ class BrokerNode:
         if said != "ok":
             raise EnvironmentFailed(f"{NODE} refuses a limit of {max_length} messages for {queue}: {said}")
 
-    def unlimit_queues(self) -> None:
-        """Take the limit away. Harmless if there is none."""
+    def unlimit(self, queue: str) -> None:
+        """Take its limit away. Harmless if there is none.
+
+        First it is raised: where a limit is only taken away, the channels that were refused are never told
+        (https://github.com/rabbitmq/rabbitmq-server/issues/12206).
+        """
+        self.limit_queue(queue, max_length=_NO_LIMIT)
         said = self.evaluate(f"rabbit_policy:delete({_text(VHOST)},{_text(_POLICY)},{_text(USER)})")
         if said not in ("ok", _NO_SUCH_POLICY):
-            raise EnvironmentFailed(f"{NODE} does not take the limit of its queues away: {said}")
+            raise EnvironmentFailed(f"{NODE} does not take the limit of {queue} away: {said}")
 
 
 def _texts(told: str) -> list[str]:

@@ -91,10 +91,8 @@ class Evidence:
     @property
     def broker_was_killed(self) -> bool:
         """Then the firehose may have missed messages, and the tap is only a lower bound."""
-        ended = (
-            fault for fault in self.faults if fault.kind not in ("SIGSTOP", "closed")
-        )  # it forgets nothing by that
-        return any(fault.place in ("broker", "rabbitmq") for fault in ended)
+        forgets_nothing = ("SIGSTOP", "closed")
+        return any(f.place in ("broker", "rabbitmq") and f.kind not in forgets_nothing for f in self.faults)
 
 
 class _Start(msgspec.Struct):

@@ -14,18 +14,18 @@ WORK_QUEUE = "the work queue"
 
 
 @contextmanager
-def queue_full(site: FaultSite, place: str = WORK_QUEUE, *, max_length: int = 0) -> Iterator[Attestation]:
+def queue_full(site: FaultSite, place: str = WORK_QUEUE, *, max_length: int = 1) -> Iterator[Attestation]:
     """Let the work queue hold so many messages that wait for a consumer. Hits: publishes that were nacked.
 
     It refuses only when it holds more than that: as long as its consumer keeps up, it refuses nothing.
     """
-    began = wall_now()
+    queue, began = site.target.broker.work_queue, wall_now()
     with injected(
         site,
         f"full at {max_length}",
         place,
-        effect=partial(site.node.limit_queue, site.target.broker.work_queue, max_length=max_length),
-        undo=site.node.unlimit_queues,
+        effect=partial(site.node.limit_queue, queue, max_length=max_length),
+        undo=partial(site.node.unlimit, queue),
     ) as attestation:
         yield attestation
         nacked = sum(
