@@ -64,7 +64,7 @@ class World:
         self.database.clean_slate()
         self.broker.clean_slate()
         self._rules = self.database.rows().rules
-        self._log = LogTail(run.logs(stack.name))
+        self._log = LogTail(run.logs(stack.name), skews_s=stack.skews_s)
         self._rest = Rest((), 0.0)
         self._rested_at: tuple[int, ...] | None = None
         self.site = FaultSite(

@@ -58,5 +58,13 @@ class HasLog(Protocol):
         """What its latest start has complained of so far."""
 
 
-class FaultableProcess(Killable, Pausable, Restartable, HasLog, Protocol):
+@runtime_checkable
+class Skewable(Protocol):
+    """Can be started with a wall clock that is wrong."""
+
+    def start(self, *, skew_s: float = ...) -> None:
+        """Start it; its wall clock is so many seconds fast."""
+
+
+class FaultableProcess(Skewable, Killable, Pausable, Restartable, HasLog, Protocol):
     """A process of ours, to which everything can be done."""

@@ -11,7 +11,7 @@ from harness.target import Target
 _SERVERS = {"postgres": "database", "rabbitmq": "broker"}
 _IN_THE_BROKER = ("the work queue", "the exchange", "the broker's memory")
 _TAKES_AWAY = ("cut", "SIGKILL", "SIGTERM", "SIGSTOP", "read-only")
-_SHAKES = ("restart", "closed", "terminated", "exhausted")
+_SHAKES = ("restart", "clock", "closed", "terminated", "exhausted")
 """What is there again at once, or for those who have a connection all the time."""
 
 

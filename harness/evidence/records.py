@@ -272,3 +272,5 @@ class ProcessStart(Struct, frozen=True, kw_only=True):
     how: How = "running"
     started_at: str = ""
     ended_at: str | None = None
+    skew_s: float = 0.0
+    """So much its wall clock was fast: the timestamps of its lines are corrected by it when they are read."""
