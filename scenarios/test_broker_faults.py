@@ -57,7 +57,11 @@ def test_what_a_full_queue_refuses_stays_in_the_outbox_until_there_is_room(world
     assert world.leads_with_a_deal() == set(leads)
 
 
-@pytest.mark.parametrize("place", ["pipeline→broker", "automation→broker", "rabbitmq"])
+@pytest.mark.parametrize(
+    "place",
+    ["pipeline→broker", "automation→broker", pytest.param("rabbitmq", marks=pytest.mark.nightly)],
+    ids=["pipeline", "automation", "all"],
+)
 def test_connections_that_the_broker_closes_are_made_anew(world: World, place: str) -> None:
     leads = world.known_leads(3)
     moves = world.move_all(leads, "qualified")
@@ -76,6 +80,7 @@ def test_an_exchange_that_is_deleted_comes_back_with_its_bindings(world: World) 
     assert world.leads_with_a_deal() == set(leads)
 
 
+@pytest.mark.nightly
 def test_a_backlog_outlives_a_restart_of_the_broker(world: World) -> None:
     leads = world.known_leads(3)
     with stopped(world.site, "automation"):

@@ -14,7 +14,16 @@ from harness.environment.waiting import eventually
 from scenarios.world import WITHIN_S, World
 
 
-@pytest.mark.parametrize("place", ["pipeline→database", "automation→database", "crm→database", "postgres"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "pipeline→database",
+        "automation→database",
+        pytest.param("crm→database", marks=pytest.mark.nightly),
+        pytest.param("postgres", marks=pytest.mark.nightly),
+    ],
+    ids=["pipeline", "automation", "crm", "all"],
+)
 def test_sessions_that_are_terminated_within_a_transaction_are_made_anew(world: World, place: str) -> None:
     leads = world.known_leads(4)
     role = place.partition("→")[0] if "→" in place else "pipeline"
@@ -29,7 +38,9 @@ def test_sessions_that_are_terminated_within_a_transaction_are_made_anew(world: 
     assert {lead for lead, move in zip(leads, first, strict=True) if move.outcome == "ok"} <= world.leads_with_a_deal()
 
 
-@pytest.mark.parametrize("place", ["pipeline→database", "postgres"])
+@pytest.mark.parametrize(
+    "place", ["pipeline→database", pytest.param("postgres", marks=pytest.mark.nightly)], ids=["pipeline", "all"]
+)
 def test_whoever_gets_no_connection_says_so_and_works_again_when_there_are_some(world: World, place: str) -> None:
     leads = world.known_leads(3)
     with exhausted(world.site, place), terminated(world.site, place):

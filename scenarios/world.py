@@ -76,6 +76,7 @@ class World:
             node=BrokerNode(stack.broker.record),
             target=target,
             log=self._log.read_on,
+            published=self._latest_published,
             look=self._ask_health_in_an_outage,
         )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
@@ -167,6 +168,11 @@ class World:
             return next((m for m in wanted if (m.correlation_id, m.type) == (correlation_id, type)), None)
 
         return eventually(probe, within_s=WITHIN_S, describe=f"a {type} of flow {correlation_id} on the tap")
+
+    def _latest_published(self, type: str) -> TapMessage | None:
+        self._tap += self.broker.drain_tap()
+        wanted = (message for message in reversed(self._tap) if message.what == "published" and message.queues)
+        return next((message for message in wanted if message.type == type), None)
 
     def until_logged(self, kind: str, *, correlation_id: str) -> Envelope:
         """Wait for a line of this kind in a flow."""

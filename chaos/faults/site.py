@@ -15,7 +15,7 @@ from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import FaultableProcess
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
-from harness.evidence.records import Fault
+from harness.evidence.records import Fault, TapMessage
 from harness.target import Target
 
 
@@ -34,6 +34,8 @@ class FaultSite:
     """Any process of the stack by its name, those of the servers too."""
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
+    published: Callable[[str], TapMessage | None]
+    """The latest event of a type that the broker has seen published in this scenario."""
     look: Callable[[Fault], object] = lambda _: None
     """Called right before a fault is undone, with what is known of it: the last moment to see what it does."""
 

@@ -41,6 +41,12 @@ class Planted(Struct, frozen=True, kw_only=True):
     why: str
 
 
+PLANTED = "planted "
+"""So begins the kind of a fault that is nothing but a message of ours. It excuses nobody: messages break nothing."""
+OURS = "gauntlet"
+"""The application that messages of ours name as their sender."""
+
+
 class ExpectedDeadLetter(Struct, frozen=True, kw_only=True):
     """A scenario announces that the event of this correlation will be dead-lettered by a fault of its own making."""
 
