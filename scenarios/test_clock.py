@@ -49,8 +49,9 @@ def test_a_clock_that_is_an_hour_wrong_breaks_no_chain(world: World, service: st
     with skewed(world.site, service, skew_s=skew_s):
         chained, escalated, moved_on = world.new_leads(3)
         world.pipeline.move_lead(chained, "qualified")
-        world.pipeline.move_lead(escalated, "engaged")
         world.pipeline.move_lead(moved_on, "demo")
+        engaged = world.pipeline.move_lead(escalated, "engaged")
+        world.until_logged("timer.fired", correlation_id=engaged.correlation_id)
         world.pipeline.move_lead(moved_on, "nurturing")
         world.settled()
     assert world.leads_with_a_deal() == {chained}
