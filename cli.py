@@ -47,6 +47,7 @@ def gauntlet() -> None:
 @click.option("-n", "--workers", default=2, show_default=True, help="Stacks to run scenarios on side by side.")
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
 @click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/TIME-SEED).")
 @click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
@@ -56,6 +57,7 @@ def gate(
     workers: int,
     only: str | None,
     quiet: bool,
+    nightly: bool,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -83,6 +85,7 @@ def gate(
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
+    arguments += ["--nightly"] if nightly else []
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
