@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from chaos.faults.site import FaultSite
-from chaos.proxy.toxiproxy import FaultProxy
+from chaos.proxy.client import FaultProxy
 from harness.checks.health_tells_the_truth import LATE_S
 from harness.checks.judge import ScenarioVerdict, judge
 from harness.checks.trace_complete import surroundings_of
@@ -47,6 +47,8 @@ class World:
     def __init__(self, stack: Stack, target: Target, run: RunDirectory, *, name: str, seed: int, since: str) -> None:
         self.stack, self.target, self.run = stack, target, run
         self.name, self.seed, self.since, self.until = name, seed, since, since
+        self.again: str | None = None
+        """The command that does it once more, where that is none of a gate."""
         self.recording = Recording()
         self.database = Database(stack.database_url, target)
         self.broker = Broker(stack.broker_url, target, self.recording)
@@ -76,6 +78,7 @@ class World:
             node=BrokerNode(stack.broker.record),
             target=target,
             log=self._log.read_on,
+            sinks=self.sinks,
             published=self._latest_published,
             look=self._ask_health_in_an_outage,
         )
@@ -131,6 +134,22 @@ class World:
         self._clients.append(client)
         return client
 
+    def crm_client(self, *, timeout_s: float) -> CrmClient:
+        """One more client, with connections and sessions of its own."""
+        client = CrmClient(
+            self.stack.edge_url("client→crm"), self.stack.tokens["alice"], self.recording, timeout_s=timeout_s
+        )
+        self._clients.append(client)
+        return client
+
+    def pipeline_client(self, *, timeout_s: float) -> PipelineClient:
+        """One more client, with connections and sessions of its own."""
+        client = PipelineClient(
+            self.stack.edge_url("client→pipeline"), self.stack.tokens["alice"], self.recording, timeout_s=timeout_s
+        )
+        self._clients.append(client)
+        return client
+
     def add_rule(
         self,
         name: str,
@@ -159,6 +178,10 @@ class World:
         rest = self._await_quiet()
         assert rest.quiet, f"not at rest after {rest.waited_s:.1f} s; still awaited: {'; '.join(rest.awaited[:5])}"
 
+    def rested(self, *, within_s: float) -> bool:
+        """Wait for rest, but no longer than that: whether it has come."""
+        return self._watch.await_quiet(within_s=within_s).quiet
+
     def published(self, *, correlation_id: str, type: str) -> TapMessage:
         """The first message of this type in a flow, as the broker saw it published; waits for it."""
 
@@ -168,6 +191,12 @@ class World:
             return next((m for m in wanted if (m.correlation_id, m.type) == (correlation_id, type)), None)
 
         return eventually(probe, within_s=WITHIN_S, describe=f"a {type} of flow {correlation_id} on the tap")
+
+    def latest_event_of(self, entity_id: str) -> TapMessage | None:
+        """The last event about an entity that the broker has seen published so far."""
+        self._tap += self.broker.drain_tap()
+        about = (m for m in reversed(self._tap) if m.what == "published" and entity_id in m.body)
+        return next((m for m in about if m.exchange == self.target.broker.exchange), None)
 
     def _latest_published(self, type: str) -> TapMessage | None:
         self._tap += self.broker.drain_tap()
@@ -290,6 +319,7 @@ class World:
             error=error,
             format=2,
             clock=(self.until, until_ns),
+            again=self.again,
         )
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from chaos.proxy.toxiproxy import FaultProxy
+from chaos.proxy.client import FaultProxy
 from harness.clients.broker import Broker
 from harness.clients.database import Database
+from harness.clients.sinks import Sinks
 from harness.contract.log_lines import Line
 from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import FaultableProcess
@@ -34,10 +35,14 @@ class FaultSite:
     """Any process of the stack by its name, those of the servers too."""
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
+    sinks: Sinks
+    """Whoever is outside: receivers of webhooks, and the mail server."""
     published: Callable[[str], TapMessage | None]
     """The latest event of a type that the broker has seen published in this scenario."""
     look: Callable[[Fault], object] = lambda _: None
     """Called right before a fault is undone, with what is known of it: the last moment to see what it does."""
+    drawn: bool = False
+    """Faults come from a drawn schedule: nobody has aimed them, and one that hits nothing only proves less."""
 
 
 @contextmanager
@@ -57,7 +62,15 @@ def injected(
         try:
             yield attestation
         finally:
-            fault = partial(Fault, kind=kind, place=place, injected_at=injected_at, effective_at=effective_at)
+            began_at = attestation.began_at
+            fault = partial(
+                Fault,
+                kind=kind,
+                place=place,
+                injected_at=began_at or injected_at,
+                effective_at=began_at or effective_at,
+                drawn=site.drawn,
+            )
             site.look(fault(healed_at=wall_now(), hits=0, proof=""))
             healing_at = wall_now()
             try:
@@ -79,6 +92,8 @@ class Attestation:
     def __init__(self) -> None:
         self.hits = 0
         self.proofs: list[str] = []
+        self.began_at: str | None = None
+        """When its effect began, for a fault that waits for its moment; it explains nothing before that."""
 
     def add(self, hits: int, proof: str) -> None:
         self.hits += hits

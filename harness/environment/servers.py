@@ -138,7 +138,7 @@ def look_around() -> dict[str, Program]:
 
 def chosen_proxy_server() -> ProxyServer:
     """Ours, unless GAUNTLET_PROXY says otherwise. Raises EnvironmentFailed for what it cannot say."""
-    match os.environ.get(PROXY) or "toxiproxy":
+    match os.environ.get(PROXY) or "wire":
         case "wire":
             return "wire"
         case "toxiproxy":

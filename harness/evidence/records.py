@@ -55,7 +55,8 @@ class ExpectedDeadLetter(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A fault from effect to undo, with the proof that it hit something. With 0 ``hits`` it proves nothing."""
+    """A fault from effect to undo, with the proof that it hit something. With 0 ``hits`` it proves nothing: a scenario
+    that aimed it knows less than it should, unless it was ``drawn`` and nobody aimed it."""
 
     kind: str
     place: str
@@ -67,6 +68,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     """When its effect was there: what shows it is proven only from here on."""
     healing_at: str = ""
     """When its undoing began, which may take effect before ``healed_at``."""
+    drawn: bool = False
 
 
 class HealthProbe(Struct, frozen=True, kw_only=True):
@@ -99,6 +101,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     """Which evidence there has to be: 1 (older runs) had neither ``health.ndjson`` nor ``schema.json``."""
     clock: tuple[str, int] | None = None
     """One moment on both clocks, wall and monotonic, so that operations and lines can be compared."""
+    again: str | None = None
+    """The command that does it once more, for what is no scenario of a gate."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
