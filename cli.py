@@ -6,10 +6,12 @@ import gc
 import random
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import msgspec
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from harness.audit.engines import EngineName
     from harness.checks.verdict import Property
     from harness.contract.exported import Contract
+    from reports.grid_live import Step
+    from scenarios.trials import Trial, Trials
 
 PASS, FAIL, UNKNOWN, USAGE, NO_ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _BY_VERDICT = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
@@ -43,6 +47,7 @@ def gauntlet() -> None:
 @click.option("-n", "--workers", default=2, show_default=True, help="Stacks to run scenarios on side by side.")
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
 @click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/TIME-SEED).")
 @click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
@@ -52,6 +57,7 @@ def gate(
     workers: int,
     only: str | None,
     quiet: bool,
+    nightly: bool,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -79,6 +85,7 @@ def gate(
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
+    arguments += ["--nightly"] if nightly else []
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
@@ -101,6 +108,163 @@ def _exit_code(pytest_code: int, run: RunDirectory) -> int:
         return PASS
     verdict = summarise(run).verdict if run.run_file.exists() else "unknown"
     return _BY_VERDICT[verdict] or FAIL
+
+
+WORKERS = click.option("-n", "--workers", type=click.IntRange(1), default=2, show_default=True, help="Stacks at work.")
+SEED = click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
+RUN_DIR = click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/TIME-SEED)."
+)
+SOURCE_ROOT = click.option(
+    "--source-root", type=click.Path(path_type=Path), default=PROJECT_ROOT, help="Folder with the system's code."
+)
+
+
+@gauntlet.command()
+@WORKERS
+@click.option("--edge", "edges", multiple=True, metavar="EDGE", help="Only this one: crm→broker, or crm-to-broker.")
+@click.option("--toxic", "toxics", multiple=True, metavar="TOXIC", help="Only this one: latency.")
+@click.option("--pairwise", is_flag=True, help="The part of it that a gate runs: every two factors meet.")
+@SEED
+@RUN_DIR
+@SOURCE_ROOT
+def matrix(
+    workers: int,
+    edges: tuple[str, ...],
+    toxics: tuple[str, ...],
+    pairwise: bool,
+    seed: int | None,
+    run_dir: Path | None,
+    source_root: Path,
+) -> None:
+    """Run every toxic on every edge, in both directions.
+
+    In each cell the standard workload meets the toxic, which has to have acted on something; then all properties judge.
+    The table, what is not green, and why some cells cannot be are in matrix.json and matrix.md of the run directory.
+    """
+    from reports.grid import Grid
+    from reports.grid_live import fill, tell
+    from scenarios.matrix.cells import TOXICS, cells, not_applicable
+    from scenarios.matrix.pairwise import covering
+    from scenarios.matrix.run_cell import run_cell
+    from scenarios.trials import Trial, trials
+
+    _needs_wire_aware_proxy()
+    target, seed = load_target(), _drawn(seed)
+    wanted = [edge.replace("-to-", "→") for edge in edges]
+    _all_known("edge", wanted, target.edges)
+    _all_known("toxic", toxics, TOXICS)
+    chosen = covering(target.edges, seed) if pairwise else cells(target)
+    chosen = [c for c in chosen if (not wanted or c.edge in wanted) and (not toxics or c.toxic in toxics)]
+    grid = Grid("matrix", "edge", key="first towards the far end (↑ upstream), then from it (↓ downstream)")
+    for cell in chosen:
+        grid.add(cell.name, row=cell.edge, column=cell.toxic, not_applicable=not_applicable(cell))
+    todo = [Trial(cell.name, partial(run_cell, cell)) for cell in chosen if not not_applicable(cell)]
+    run = _new_run(run_dir, seed)
+    with trials(run, workers=workers, seed=seed, source_root=source_root) as at_work:
+        took_s = fill(grid, _grid_steps(at_work, todo), Grid.live)
+    tell(grid, run, file="matrix", seed=seed, took_s=took_s)
+    _exit_with_trials(run)
+
+
+@gauntlet.command("crash-sweep")
+@WORKERS
+@click.option("--service", "services", multiple=True, metavar="SERVICE", help="Kill only this one.")
+@click.option("-k", "only", metavar="TEXT", default="", help="Only points whose names hold this text.")
+@click.option("--list", "list_only", is_flag=True, help="Only say which points there are.")
+@click.option("--times", type=click.IntRange(1), default=2, show_default=True, help="Record the points so often.")
+@SEED
+@RUN_DIR
+@SOURCE_ROOT
+def crash_sweep(
+    workers: int,
+    services: tuple[str, ...],
+    only: str,
+    list_only: bool,
+    times: int,
+    seed: int | None,
+    run_dir: Path | None,
+    source_root: Path,
+) -> None:
+    """Kill a service right before and right after all that it says or is told.
+
+    Runs the chain of one lead undisturbed and records every commit, publish, confirm, delivery, ack, request and
+    response; then runs it once for each of them and each side of it, with a SIGKILL at that very point. The points have
+    to be the same each time they are recorded: exit code 1 if they are not.
+    """
+    from reports.grid import Grid
+    from reports.grid_live import fill, tell
+    from scenarios.crash_sweep.strike import NotTheSame, recorded, strike
+    from scenarios.trials import Trial, trials
+
+    _needs_wire_aware_proxy()
+    seed = _drawn(seed)
+    _all_known("service", services, tuple(load_target().services))
+    run = _new_run(run_dir, seed)
+    grid = Grid("crash sweep", "killed at")
+    with trials(run, workers=workers, seed=seed, source_root=source_root) as at_work:
+        try:
+            points = recorded(at_work, times)
+        except NotTheSame as differences:
+            click.echo(f"gauntlet: {differences}", err=True)
+            sys.exit(FAIL)
+        points = [p for p in points if only in p.name and (not services or p.service in services)]
+        if list_only:
+            click.echo("\n".join([*(point.name for point in points), f"{len(points)} points, the same {times} times"]))
+            sys.exit(PASS)
+        for point in points:
+            grid.add(point.name, row=point.place, column=point.when)
+        todo = [Trial(point.name, partial(strike, point)) for point in points]
+        took_s = fill(grid, _grid_steps(at_work, todo), Grid.progress)
+    tell(grid, run, file="crash-sweep", seed=seed, took_s=took_s)
+    _exit_with_trials(run)
+
+
+def _needs_wire_aware_proxy() -> None:
+    from harness.environment.servers import PROXY, chosen_proxy_server
+
+    if chosen_proxy_server() != "wire":
+        raise click.UsageError(f"this needs the proxy that reads the wire, and {PROXY} names another: {PROXY}=wire")
+
+
+def _drawn(seed: int | None) -> int:
+    return random.SystemRandom().randrange(1_000_000) if seed is None else seed
+
+
+def _new_run(run_dir: Path | None, seed: int) -> Path:
+    run = (run_dir or new_run_path(seed)).resolve()
+    if (run / "run.json").exists():
+        raise click.UsageError(f"{run} holds a run already: give a new folder, or gauntlet check {run}")
+    return run
+
+
+def _all_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raises UsageError for one that there is not."""
+    for one in given:
+        if one not in known:
+            raise click.UsageError(f"no {what} {one!r}; there are: {', '.join(known)}")
+
+
+def _grid_steps(at_work: Trials, todo: Sequence[Trial]) -> Iterator[Step]:
+    """Trials as they begin and end, as a grid takes them. What a trial says is the proof that its fault hit."""
+    from scenarios.in_turn import in_turn
+
+    for trial, result in in_turn(at_work, todo):
+        if result is None:
+            yield trial.name, None, "", 0.0
+        else:
+            yield trial.name, result.verdict, str(result.said or ""), result.took_s
+
+
+def _exit_with_trials(run: Path) -> NoReturn:
+    from scenarios.trials import conclude
+
+    verdict = conclude(RunDirectory(run))
+    if verdict.verdict != "pass":
+        from reports.terminal import run_text
+
+        click.echo(run_text(verdict, run))
+    sys.exit(_BY_VERDICT[verdict.verdict])
 
 
 @gauntlet.command()

@@ -20,7 +20,7 @@ from harness.clients.http import AutomationClient, CrmClient, PipelineClient, Se
 from harness.clients.sinks import Sinks
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
-from harness.environment import rabbitmq
+from harness.environment.broker_node import BrokerNode
 from harness.environment.stack import Stack
 from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.clock import monotonic_ns, seconds_between, wall_now
@@ -66,7 +66,7 @@ class World:
         self.database.clean_slate()
         self.broker.clean_slate()
         self._rules = self.database.rows().rules
-        self._log = LogTail(run.logs(stack.name))
+        self._log = LogTail(run.logs(stack.name), skews_s=stack.skews_s)
         self._rest = Rest((), 0.0)
         self._rested_at: tuple[int, ...] | None = None
         self.site = FaultSite(
@@ -75,9 +75,11 @@ class World:
             broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
-            memory_alarm=lambda on: rabbitmq.set_memory_alarm(stack.broker.record, on=on),
+            node=BrokerNode(stack.broker.record),
+            target=target,
             log=self._log.read_on,
             sinks=self.sinks,
+            published=self._latest_published,
             look=self._ask_health_in_an_outage,
         )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
@@ -176,6 +178,10 @@ class World:
         rest = self._await_quiet()
         assert rest.quiet, f"not at rest after {rest.waited_s:.1f} s; still awaited: {'; '.join(rest.awaited[:5])}"
 
+    def rested(self, *, within_s: float) -> bool:
+        """Wait for rest, but no longer than that: whether it has come."""
+        return self._watch.await_quiet(within_s=within_s).quiet
+
     def published(self, *, correlation_id: str, type: str) -> TapMessage:
         """The first message of this type in a flow, as the broker saw it published; waits for it."""
 
@@ -191,6 +197,11 @@ class World:
         self._tap += self.broker.drain_tap()
         about = (m for m in reversed(self._tap) if m.what == "published" and entity_id in m.body)
         return next((m for m in about if m.exchange == self.target.broker.exchange), None)
+
+    def _latest_published(self, type: str) -> TapMessage | None:
+        self._tap += self.broker.drain_tap()
+        wanted = (message for message in reversed(self._tap) if message.what == "published" and message.queues)
+        return next((message for message in wanted if message.type == type), None)
 
     def until_logged(self, kind: str, *, correlation_id: str) -> Envelope:
         """Wait for a line of this kind in a flow."""

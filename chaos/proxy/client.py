@@ -121,7 +121,7 @@ class Seen(msgspec.Struct, frozen=True):
     toxics: dict[str, Acted]
 
 
-class WireEvent(msgspec.Struct, frozen=True):
+class WireEvent(msgspec.Struct, frozen=True, rename={"edge": "proxy"}):
     """One event on the wire of one edge; ``n`` counts all that were recorded."""
 
     n: int
@@ -137,12 +137,8 @@ class _State(msgspec.Struct, frozen=True):
     fired: list[Fired]
 
 
-class _WireRecord(WireEvent, frozen=True, rename={"edge": "proxy"}):
-    """As the server writes it."""
-
-
 class _Recorded(msgspec.Struct, frozen=True):
-    events: list[_WireRecord]
+    events: list[WireEvent]
     dropped: int
 
 
@@ -282,10 +278,7 @@ class FaultProxy:
         recorded = self._look("/events", _Recorded)
         if recorded.dropped:
             raise ProxyError(f"{recorded.dropped} events were dropped: {len(recorded.events)} are the most that are kept")
-        return [
-            WireEvent(**{**msgspec.structs.asdict(one), "edge": one.edge.replace("-to-", "→")})
-            for one in recorded.events
-        ]
+        return [msgspec.structs.replace(one, edge=one.edge.replace("-to-", "→")) for one in recorded.events]
 
     def _look(self, path: str, kind: type[Answered]) -> Answered:
         found = self.look(path, kind)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.contract.log_lines import ContractViolation, Line, decode_line
+from harness.evidence.clock import later
 
 
 class LogTail:
@@ -14,8 +16,9 @@ class LogTail:
     Lines that break the contract are passed over here: judging reads the files again, from the beginning.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, skews_s: Callable[[], Mapping[str, float]] = dict) -> None:
+        """``skews_s`` tells, by file name, whose clock was fast, and by how much: its lines are corrected."""
+        self._folder, self._skews_s = folder, skews_s
         self._reading = threading.Lock()
         self.lines: list[Line] = []
         self._offsets = {path: path.stat().st_size for path in folder.glob("*.ndjson")}
@@ -28,7 +31,11 @@ class LogTail:
                     file.seek(self._offsets.get(path, 0))
                     whole, newline, _torn = file.read().rpartition(b"\n")
                 self._offsets[path] = self._offsets.get(path, 0) + len(whole) + len(newline)
-                self.lines += _decoded(whole)
+                new = _decoded(whole)
+                if new and (skew_s := self._skews_s().get(path.name)):
+                    for line in new:
+                        line.ts = later(line.ts, -skew_s)
+                self.lines += new
         return self.lines
 
 

@@ -41,6 +41,12 @@ class Planted(Struct, frozen=True, kw_only=True):
     why: str
 
 
+PLANTED = "planted "
+"""So begins the kind of a fault that is nothing but a message of ours. It excuses nobody: messages break nothing."""
+OURS = "gauntlet"
+"""The application that messages of ours name as their sender."""
+
+
 class ExpectedDeadLetter(Struct, frozen=True, kw_only=True):
     """A scenario announces that the event of this correlation will be dead-lettered by a fault of its own making."""
 
@@ -276,3 +282,5 @@ class ProcessStart(Struct, frozen=True, kw_only=True):
     how: How = "running"
     started_at: str = ""
     ended_at: str | None = None
+    skew_s: float = 0.0
+    """So much its wall clock was fast: the timestamps of its lines are corrected by it when they are read."""
