@@ -47,6 +47,7 @@ def gauntlet() -> None:
 @click.option("-n", "--workers", default=2, show_default=True, help="Stacks to run scenarios on side by side.")
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
 @click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/TIME-SEED).")
 @click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
@@ -56,6 +57,7 @@ def gate(
     workers: int,
     only: str | None,
     quiet: bool,
+    nightly: bool,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -83,6 +85,7 @@ def gate(
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
+    arguments += ["--nightly"] if nightly else []
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
@@ -408,6 +411,168 @@ def down(run: Path | None) -> None:
         click.echo(f"ended: {file}")
     if not ended:
         click.echo("no stack is up")
+
+
+BUG = click.option("--bug", metavar="ID", help="Plant this bug of chaos/seeded_bugs/catalogue.toml into a copy.")
+SOURCE_ROOT = click.option(
+    "--source-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the system's code.",
+)
+STACKS = click.option(
+    "-n", "--workers", type=click.IntRange(1), default=2, show_default=True, help="Stacks side by side."
+)
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """90s, 10m, 1h; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number, unit = (str(value)[:-1], str(value)[-1:]) if str(value)[-1:] in "smh" else (str(value), "s")
+        try:
+            seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < 1e6:
+            self.fail(f"{value!r} is no duration: expected one such as 90s, 10m or 1h", parameter, context)
+        return seconds
+
+
+@gauntlet.command()
+@click.option("--seed", type=int, help="Seed of the schedules; drawn if not given.")
+@click.option("--for", "for_s", type=_Duration(), default="10m", show_default=True, help="How long: 90s, 10m, 1h.")
+@STACKS
+@click.option("--schedules", type=click.IntRange(1), metavar="K", help="Run so many, if the time allows.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/…-explore-SEED).")
+@click.option("--shrink-for", "shrink_for_s", type=_Duration(), default="10m", show_default=True, help="At most.")
+@click.option("--dry-run", is_flag=True, help="Print the schedules that would be run, and run none.")
+@click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
+@BUG
+@SOURCE_ROOT
+def explore(
+    seed: int | None,
+    for_s: float,
+    workers: int,
+    schedules: int | None,
+    keep: Path | None,
+    shrink_for_s: float,
+    dry_run: bool,
+    target: Path,
+    bug: str | None,
+    source_root: Path | None,
+) -> None:
+    """Break it at random, by a seed.
+
+    Draws schedules of faults and client steps and runs them, one after the other, until the time is over or one is red.
+    That one is run again to see how often it is, shrunk, and written to findings/ as a file for gauntlet replay.
+    """
+    from rich.console import Console
+
+    from harness.environment.servers import chosen_proxy_server
+    from reports.explore_terminal import ExploreView, explored_text
+    from scenarios.explore.explore import Exploration, Plan, drawn
+    from scenarios.trials import trials
+
+    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    plan = Plan(
+        seed=seed, for_s=for_s, schedules=schedules, target=load_target(target),
+        on_the_wire=chosen_proxy_server() == "wire", shrink_for_s=shrink_for_s,
+    )  # fmt: skip
+    if dry_run:
+        for text in drawn(plan):
+            click.echo(text)
+        return
+    run_dir = _fresh(keep or new_run_path(f"explore-{seed}"))
+    console = Console(highlight=False, markup=False)
+    console.print(f"seed {seed}; evidence: {run_dir}")
+    with (
+        ExploreView(console, title="explore", for_s=for_s) as view,
+        trials(
+            run_dir, workers=workers, seed=seed, target=target, source_root=_code(run_dir, bug, source_root)
+        ) as work,
+    ):
+        explored = Exploration(plan, work, view).run()
+    for text in explored_text(explored):
+        console.print(text, soft_wrap=True)
+    if explored.interrupted:
+        sys.exit(INTERRUPTED)
+    sys.exit(FAIL if explored.found else UNKNOWN if explored.unknown else PASS)
+
+
+@gauntlet.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="Run it so often.")
+@STACKS
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/…-replay).")
+@click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
+@BUG
+@SOURCE_ROOT
+def replay(
+    file: Path,
+    times: int,
+    workers: int,
+    run_dir: Path | None,
+    target: Path,
+    bug: str | None,
+    source_root: Path | None,
+) -> None:
+    """Run one schedule from its file.
+
+    As exploring found it, or as somebody wrote it. Says how often each property failed; exit code 1 if any run was red.
+    """
+    from rich.console import Console
+
+    from chaos.schedule.kinds import check as check_schedule
+    from chaos.schedule.schedule import ScheduleError, read_schedule
+    from reports.explore_terminal import ExploreView, replayed_table
+    from reports.terminal import scenario_text
+    from scenarios.explore.explore import replay as run_again
+    from scenarios.trials import trials
+
+    try:
+        schedule = read_schedule(file)
+        check_schedule(schedule, load_target(target))
+    except ScheduleError as error:
+        raise click.UsageError(str(error)) from None
+    directory = _fresh(run_dir or new_run_path("replay"))
+    console = Console(highlight=False, markup=False)
+    console.print(f"evidence: {directory}")
+    code, workers = _code(directory, bug, source_root), min(workers, times)
+    with (
+        ExploreView(console, title=file.name) as view,
+        trials(directory, workers=workers, seed=schedule.seed, target=target, source_root=code) as work,
+    ):
+        ran = run_again(schedule, times, work, view)
+    red = next((one for one in ran if one.verdict == "fail"), None)
+    if red is not None:
+        from harness.checks.judge import ScenarioVerdict
+        from harness.evidence.run_directory import read_json
+
+        verdict = read_json(RunDirectory(directory).scenario(red.name).verdict_file, ScenarioVerdict)
+        console.print(scenario_text(verdict, directory), soft_wrap=True)
+    console.print(replayed_table(ran))
+    verdicts = {one.verdict for one in ran}
+    sys.exit(FAIL if "fail" in verdicts else UNKNOWN if "unknown" in verdicts else PASS)
+
+
+def _fresh(run_dir: Path) -> Path:
+    if (run_dir / "run.json").exists():
+        raise click.UsageError(f"{run_dir} holds a run already: give a new folder")
+    return run_dir.resolve()
+
+
+def _code(run_dir: Path, bug: str | None, source_root: Path | None) -> Path:
+    """Where the system's code is: as it is, elsewhere, or a copy with a bug planted."""
+    from chaos.seeded_bugs.catalogue import load_catalogue, plant
+
+    if bug is None:
+        return (source_root or PROJECT_ROOT).resolve()
+    known = load_catalogue()
+    if bug not in known:
+        raise click.UsageError(f"no bug {bug!r} in the catalogue; there are: {', '.join(known)}")
+    return plant(known[bug], (source_root or PROJECT_ROOT).resolve(), run_dir / "source")
 
 
 @gauntlet.command()

@@ -21,11 +21,13 @@ from harness.evidence.run_directory import RunDirectory, new_run_path, read_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
+from scenarios.selection import choose
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
 _RUN = pytest.StashKey[RunDirectory]()
 _VERDICT = pytest.StashKey[RunVerdict]()
+_LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,7 +39,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--source-root", metavar="DIR", default=str(PROJECT_ROOT), help="folder that holds the system's code"
     )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
+    group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist each worker collects for itself, and only the controller has a terminal: it is told by them."""
+    config.stash[_LEFT_OUT] = choose(config, items)
+    if (output := getattr(config, "workeroutput", None)) is not None:
+        output["gauntlet_left_out"] = config.stash[_LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """xdist: a worker is done; all of them have left out the same."""
+    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("gauntlet_left_out", {})
 
 
 # --- the run directory, one for all workers ---------------------------------------------------------------------
@@ -164,6 +180,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("gauntlet")
         terminalreporter.write_line(run_text(config.stash[_VERDICT], run_of(config).root))
         terminalreporter.write_line(coverage_line(coverage_of(run_of(config))))
+    for why, count in config.stash.get(_LEFT_OUT, {}).items():
+        terminalreporter.write_line(f"left out: {count} scenarios, {why}")
 
 
 def _failures_without_verdict(terminalreporter: pytest.TerminalReporter, run: RunDirectory) -> list[str]:

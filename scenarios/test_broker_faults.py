@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from chaos.faults.broker import unbound, work_queue_deleted
-from chaos.faults.process import paused
+import pytest
+
+from chaos.faults.broker import closed, exchange_deleted, queue_full, unbound, work_queue_deleted
+from chaos.faults.process import paused, restarted, stopped
+from harness.contract.log_lines import EventPublished
 from harness.environment.waiting import eventually
 from scenarios.world import WITHIN_S, World
 
@@ -11,10 +14,12 @@ from scenarios.world import WITHIN_S, World
 def test_an_event_that_no_queue_takes_is_kept_until_one_does(world: World) -> None:
     lead_id = world.new_lead()
     world.settled()
-    with unbound(world.site):
+    with paused(world.site, "automation") as pause, unbound(world.site):
         moved = world.pipeline.move_lead(lead_id, "qualified")
         returned = world.until_logged("event.published", correlation_id=moved.correlation_id)
         assert returned.status == "returned"
+        back = _published(world, "returned")
+        pause.add(back, f"{back} publishes were returned while it could not put its bindings back")
         assert world.database.unsent_events() == 1
     world.settled()
     assert world.leads_with_a_deal() == {lead_id}
@@ -22,11 +27,10 @@ def test_an_event_that_no_queue_takes_is_kept_until_one_does(world: World) -> No
 
 def test_a_backlog_waits_for_its_consumer(world: World) -> None:
     leads = world.known_leads(5)
-    with paused(world.site, "automation") as pause:
+    with paused(world.site, "automation"):
         moves = world.move_all(leads, "qualified")
         assert {move.outcome for move in moves} == {"ok"}
         eventually(lambda: not world.database.unsent_events(), within_s=WITHIN_S, describe="an empty outbox")
-        pause.add(len(leads), f"{len(leads)} events were published while automation stood still")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
 
@@ -37,3 +41,58 @@ def test_a_cancelled_consumer_comes_back_by_itself(world: World) -> None:
         assert world.pipeline.move_lead(lead_id, "qualified").outcome == "ok"
     world.settled()
     assert world.leads_with_a_deal() == {lead_id}
+
+
+def test_what_a_full_queue_refuses_stays_in_the_outbox_until_there_is_room(world: World) -> None:
+    """The first ones fill it, for its consumer is away; the nacks are for the others."""
+    leads = world.known_leads(4)
+    with stopped(world.site, "automation"), queue_full(world.site, max_length=1):
+        moves = world.move_all(leads[:2], "qualified")
+        eventually(lambda: not world.database.unsent_events(), within_s=WITHIN_S, describe="an empty outbox")
+        moves += world.move_all(leads[2:], "qualified")
+        assert {move.outcome for move in moves} == {"ok"}
+        eventually(lambda: _published(world, "nacked"), within_s=WITHIN_S, describe="a publish that is nacked")
+        assert world.database.unsent_events() > 0
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["pipeline→broker", "automation→broker", pytest.param("rabbitmq", marks=pytest.mark.nightly)],
+    ids=["pipeline", "automation", "all"],
+)
+def test_connections_that_the_broker_closes_are_made_anew(world: World, place: str) -> None:
+    leads = world.known_leads(3)
+    moves = world.move_all(leads, "qualified")
+    with closed(world.site, place):
+        moves += world.move_all(leads, "engaged")
+    assert {move.outcome for move in moves} == {"ok"}
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+
+
+def test_an_exchange_that_is_deleted_comes_back_with_its_bindings(world: World) -> None:
+    leads = world.known_leads(3)
+    with exchange_deleted(world.site):
+        assert {move.outcome for move in world.move_all(leads, "qualified")} == {"ok"}
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+
+
+@pytest.mark.nightly
+def test_a_backlog_outlives_a_restart_of_the_broker(world: World) -> None:
+    leads = world.known_leads(3)
+    with stopped(world.site, "automation"):
+        world.move_all(leads, "qualified")
+        eventually(lambda: not world.database.unsent_events(), within_s=WITHIN_S, describe="an empty outbox")
+        backlog = world.broker.waiting()[world.target.broker.work_queue] or 0
+        with restarted(world.site, "rabbitmq") as restart:
+            restart.add(backlog, f"{backlog} messages were in the work queue")
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+
+
+def _published(world: World, status: str) -> int:
+    lines = (line for line in world.lines() if isinstance(line, EventPublished))
+    return sum(line.status == status for line in lines)

@@ -20,7 +20,7 @@ from harness.clients.http import AutomationClient, CrmClient, PipelineClient, Se
 from harness.clients.sinks import Sinks
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
-from harness.environment import rabbitmq
+from harness.environment.broker_node import BrokerNode
 from harness.environment.stack import Stack
 from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.clock import monotonic_ns, seconds_between, wall_now
@@ -47,6 +47,8 @@ class World:
     def __init__(self, stack: Stack, target: Target, run: RunDirectory, *, name: str, seed: int, since: str) -> None:
         self.stack, self.target, self.run = stack, target, run
         self.name, self.seed, self.since, self.until = name, seed, since, since
+        self.again: str | None = None
+        """The command that does it once more, where that is none of a gate."""
         self.recording = Recording()
         self.database = Database(stack.database_url, target)
         self.broker = Broker(stack.broker_url, target, self.recording)
@@ -64,7 +66,7 @@ class World:
         self.database.clean_slate()
         self.broker.clean_slate()
         self._rules = self.database.rows().rules
-        self._log = LogTail(run.logs(stack.name))
+        self._log = LogTail(run.logs(stack.name), skews_s=stack.skews_s)
         self._rest = Rest((), 0.0)
         self._rested_at: tuple[int, ...] | None = None
         self.site = FaultSite(
@@ -73,8 +75,11 @@ class World:
             broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
-            memory_alarm=lambda on: rabbitmq.set_memory_alarm(stack.broker.record, on=on),
+            node=BrokerNode(stack.broker.record),
+            target=target,
             log=self._log.read_on,
+            sinks=self.sinks,
+            published=self._latest_published,
             look=self._ask_health_in_an_outage,
         )
         self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
@@ -129,6 +134,22 @@ class World:
         self._clients.append(client)
         return client
 
+    def crm_client(self, *, timeout_s: float) -> CrmClient:
+        """One more client, with connections and sessions of its own."""
+        client = CrmClient(
+            self.stack.edge_url("client→crm"), self.stack.tokens["alice"], self.recording, timeout_s=timeout_s
+        )
+        self._clients.append(client)
+        return client
+
+    def pipeline_client(self, *, timeout_s: float) -> PipelineClient:
+        """One more client, with connections and sessions of its own."""
+        client = PipelineClient(
+            self.stack.edge_url("client→pipeline"), self.stack.tokens["alice"], self.recording, timeout_s=timeout_s
+        )
+        self._clients.append(client)
+        return client
+
     def add_rule(
         self,
         name: str,
@@ -170,6 +191,17 @@ class World:
             return next((m for m in wanted if (m.correlation_id, m.type) == (correlation_id, type)), None)
 
         return eventually(probe, within_s=WITHIN_S, describe=f"a {type} of flow {correlation_id} on the tap")
+
+    def latest_event_of(self, entity_id: str) -> TapMessage | None:
+        """The last event about an entity that the broker has seen published so far."""
+        self._tap += self.broker.drain_tap()
+        about = (m for m in reversed(self._tap) if m.what == "published" and entity_id in m.body)
+        return next((m for m in about if m.exchange == self.target.broker.exchange), None)
+
+    def _latest_published(self, type: str) -> TapMessage | None:
+        self._tap += self.broker.drain_tap()
+        wanted = (message for message in reversed(self._tap) if message.what == "published" and message.queues)
+        return next((message for message in wanted if message.type == type), None)
 
     def until_logged(self, kind: str, *, correlation_id: str) -> Envelope:
         """Wait for a line of this kind in a flow."""
@@ -287,6 +319,7 @@ class World:
             error=error,
             format=2,
             clock=(self.until, until_ns),
+            again=self.again,
         )
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()

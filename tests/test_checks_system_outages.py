@@ -39,7 +39,7 @@ def fault(
     kind: str = "cut", place: str = "automation→crm", *, since: int = 1, until: int = 60, known: bool = True
 ) -> Fault:
     """In effect from its first second on, and until its last."""
-    times = {"effective_at": moment(since), "healing_at": moment(until)} if known else {}
+    times: dict[str, Any] = {"effective_at": moment(since), "healing_at": moment(until)} if known else {}
     return Fault(kind=kind, place=place, injected_at=moment(since), healed_at=moment(until), hits=1, proof="", **times)
 
 

@@ -254,6 +254,7 @@ def apt_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("GAUNTLET_RABBITMQ_BIN", str(tmp_path / "nothing"))
+    monkeypatch.setenv("GAUNTLET_LIBFAKETIME", __file__)
     monkeypatch.setattr(provide, "_POLICY", policy)
     return log
 

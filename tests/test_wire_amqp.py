@@ -234,3 +234,104 @@ def test_tags_that_nobody_ever_settles_are_forgotten_in_the_end() -> None:
         down.feed(deliver(tag, key="x"))
     said = method(1, spec.Basic.Ack(1)) + method(1, spec.Basic.Ack(2))
     assert told(fed(up, [GREETING + said]))[1:] == ["ack", "ack crm/x"]
+
+
+# --- publishes that were sent twice ----------------------------------------------------------------------------------
+
+
+def edited(decoder: Decoder, heard: bytes) -> bytes:
+    """What a client gets to see of it."""
+    start = decoder.boundary
+    decoder.feed(heard)
+    parts, at = [], start
+    for edit in decoder.edits:
+        parts += [heard[at - start : edit.start - start], edit.replacement]
+        at = edit.end
+    return b"".join([*parts, heard[at - start :]])
+
+
+def twice(keys: str, duplicated: str) -> tuple[Decoder, Decoder]:
+    """Publishes with these keys after confirm.select, of which some were sent twice."""
+    up, down = decoders("amqp")
+    up.feed(GREETING + method(1, spec.Confirm.Select()))
+    down.feed(method(0, spec.Connection.Tune()))
+    for key in keys:
+        (event,) = up.feed(publish(key=key))
+        if key in duplicated:
+            up.duplicated(event)
+    assert down.editing is bool(duplicated)
+    return up, down
+
+
+@pytest.mark.parametrize(
+    ("heard", "seen"),
+    [
+        (confirm(1) + confirm(2) + confirm(3) + confirm(4), confirm(1) + confirm(2) + confirm(3)),
+        (confirm(3) + confirm(2) + confirm(4) + confirm(1), confirm(2) + confirm(3) + confirm(1)),
+        (confirm(4, multiple=True), confirm(3, multiple=True)),
+        (confirm(2, multiple=True) + confirm(4, multiple=True), confirm(2, multiple=True) + confirm(3, multiple=True)),
+        (confirm(3, multiple=True) + confirm(4), confirm(2, multiple=True) + confirm(3)),
+        (confirm(1) + confirm(2) + confirm(3, multiple=True) + confirm(4), confirm(1) + confirm(2) + confirm(3)),
+        (confirm(0, multiple=True), confirm(0, multiple=True)),
+    ],
+)
+def test_the_client_sees_only_its_own_confirms(heard: bytes, seen: bytes) -> None:
+    """Of three publishes the second was sent twice, so that the broker counts four."""
+    _, down = twice("abc", "b")
+    assert edited(down, heard) == seen
+
+
+def test_confirms_are_told_with_their_message_also_behind_a_duplicate() -> None:
+    _, down = twice("abc", "b")
+    events = down.feed(confirm(1) + confirm(2) + confirm(3) + method(1, spec.Basic.Nack(4)))
+    assert told(events) == ["confirm crm/a", "confirm crm/b", "confirm crm/b", "refuse crm/c"]
+
+
+@given(
+    publishes=st.lists(st.booleans(), min_size=1, max_size=12),
+    order=st.randoms(use_true_random=False),
+    coalesced=st.booleans(),
+)
+def test_however_the_broker_confirms_each_publish_is_confirmed_once(
+    publishes: list[bool], order: Any, coalesced: bool
+) -> None:
+    """A model of the client: what is confirmed to it, by the rules of AMQP, is exactly what it published."""
+    up, down = decoders("amqp")
+    up.feed(GREETING + method(1, spec.Confirm.Select()))
+    down.feed(method(0, spec.Connection.Tune()))
+    for is_duplicated in publishes:
+        (event,) = up.feed(publish())
+        if is_duplicated:
+            up.duplicated(event)
+    open_tags = list(range(1, len(publishes) + sum(publishes) + 1))
+    waiting = set(range(1, len(publishes) + 1))
+    while open_tags:
+        tag = order.choice(open_tags)
+        several = coalesced and order.random() < 0.5
+        open_tags = [one for one in open_tags if (one > tag if several else one != tag)]
+        seen = edited(down, confirm(tag, multiple=several))
+        if not seen:
+            continue
+        _, frame_in_hand = frame.decode_frame(seen)
+        shown = frame_in_hand.method
+        settled = {one for one in waiting if one <= shown.delivery_tag} if shown.multiple else {shown.delivery_tag}
+        assert settled, "a confirm of nothing"
+        assert settled <= waiting, "confirmed once more"
+        waiting -= settled
+    assert not waiting
+
+
+def test_a_message_that_comes_back_twice_only_because_it_was_sent_twice_is_seen_once() -> None:
+    _, down = twice("abc", "b")
+    once = came_back("b", message_id="m-1")
+    other = came_back("b", message_id="m-2")
+    assert edited(down, once + other + once + confirm(3, multiple=True) + once) == (
+        once + other + confirm(2, multiple=True) + once
+    )
+
+
+def test_without_confirms_nothing_needs_renumbering() -> None:
+    up, down = decoders("amqp")
+    (_, event) = up.feed(GREETING + publish())
+    up.duplicated(event)
+    assert down.editing is False

@@ -1,41 +1,73 @@
-"""Faults in a process: SIGKILL or SIGTERM and the start that undoes it; SIGSTOP of the whole tree and SIGCONT."""
+"""Faults in a process, of a service or of a server: SIGKILL, SIGTERM or both ends of a restart; SIGSTOP of its tree.
+
+Each attests what the process had in hand, and what was asked of it in vain. A scenario may add what it knows better.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from chaos.faults.in_hand import connections_to, in_hand, in_vain
 from chaos.faults.site import Attestation, FaultSite, injected
 from harness.environment.capabilities import FaultableProcess
+from harness.evidence.clock import wall_now
 
 
 @contextmanager
-def killed(site: FaultSite, service: str) -> Iterator[Attestation]:
-    """SIGKILL a service for the duration of the block, then start it again. The block attests what it hit."""
-    process = site.service(service)
-    undo = partial(_start_again, process)
-    with injected(site, "SIGKILL", service, effect=process.kill, undo=undo) as attestation:
+def killed(site: FaultSite, place: str) -> Iterator[Attestation]:
+    """SIGKILL a process for the duration of the block, then start it again."""
+    process = site.service(place)
+    with _felt(site, "SIGKILL", place, process.kill, partial(_start_again, process)) as attestation:
         yield attestation
 
 
 @contextmanager
-def stopped(site: FaultSite, service: str) -> Iterator[Attestation]:
-    """End a service properly for the duration of the block, then start it again. The block attests what waited."""
-    process = site.service(service)
-    undo = partial(_start_again, process)
-    with injected(site, "SIGTERM", service, effect=process.terminate, undo=undo) as attestation:
+def stopped(site: FaultSite, place: str) -> Iterator[Attestation]:
+    """End a process properly for the duration of the block, then start it again."""
+    process = site.service(place)
+    with _felt(site, "SIGTERM", place, process.terminate, partial(_start_again, process)) as attestation:
         yield attestation
 
 
 @contextmanager
-def paused(site: FaultSite, service: str) -> Iterator[Attestation]:
-    """Freeze a service, with its connections open, for the duration of the block. The block attests what it hit."""
-    process = site.service(service)
-    with injected(site, "SIGSTOP", service, effect=process.pause, undo=process.resume) as attestation:
+def restarted(site: FaultSite, place: str) -> Iterator[Attestation]:
+    """End a process properly and start it at once: the block meets it on its way up, and it is ready at the end."""
+    process = site.service(place)
+
+    def restart() -> None:
+        process.terminate()
+        process.start()
+
+    with _felt(site, "restart", place, restart, partial(_start_again, process)) as attestation:
         yield attestation
+
+
+@contextmanager
+def paused(site: FaultSite, place: str) -> Iterator[Attestation]:
+    """Freeze a process, with its connections open, for the duration of the block."""
+    process = site.service(place)
+    with _felt(site, "SIGSTOP", place, process.pause, process.resume) as attestation:
+        yield attestation
+
+
+@contextmanager
+def _felt(
+    site: FaultSite, kind: str, place: str, effect: Callable[[], object], undo: Callable[[], object]
+) -> Iterator[Attestation]:
+    connections, began = connections_to(site, place), wall_now()
+    with injected(site, kind, place, effect=effect, undo=undo) as attestation:
+        yield attestation
+        if place in site.target.services:
+            attestation.add(*in_hand(site, place, at=began))
+            attestation.add(*in_vain(site, place, since=began))
+        else:
+            attestation.add(*connections)
 
 
 def _start_again(process: FaultableProcess) -> None:
-    process.start()
+    """Harmless if it runs: it is only waited for then."""
+    if not process.alive:
+        process.start()
     process.await_ready()

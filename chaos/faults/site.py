@@ -10,11 +10,14 @@ from functools import partial
 from chaos.proxy.client import FaultProxy
 from harness.clients.broker import Broker
 from harness.clients.database import Database
+from harness.clients.sinks import Sinks
 from harness.contract.log_lines import Line
+from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import FaultableProcess
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
-from harness.evidence.records import Fault
+from harness.evidence.records import Fault, TapMessage
+from harness.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,21 @@ class FaultSite:
     database: Database
     broker: Broker
     recording: Recording
+    node: BrokerNode
+    """What an administrator of the broker can do that its clients cannot."""
+    target: Target
     service: Callable[[str], FaultableProcess]
-    memory_alarm: Callable[[bool], None]
-    """Raises the broker's memory alarm, or ends it."""
+    """Any process of the stack by its name, those of the servers too."""
     log: Callable[[], list[Line]]
     """All lines of the scenario so far: the proof of what a fault has hit."""
+    sinks: Sinks
+    """Whoever is outside: receivers of webhooks, and the mail server."""
+    published: Callable[[str], TapMessage | None]
+    """The latest event of a type that the broker has seen published in this scenario."""
     look: Callable[[Fault], object] = lambda _: None
     """Called right before a fault is undone, with what is known of it: the last moment to see what it does."""
+    drawn: bool = False
+    """Faults come from a drawn schedule: nobody has aimed them, and one that hits nothing only proves less."""
 
 
 @contextmanager
@@ -58,18 +69,21 @@ def injected(
                 place=place,
                 injected_at=began_at or injected_at,
                 effective_at=began_at or effective_at,
+                drawn=site.drawn,
             )
             site.look(fault(healed_at=wall_now(), hits=0, proof=""))
             healing_at = wall_now()
-            undoing.close()
-            site.recording.faults.append(
-                fault(
-                    healing_at=healing_at,
-                    healed_at=wall_now(),
-                    hits=attestation.hits,
-                    proof="; ".join(attestation.proofs) or "nothing attested",
+            try:
+                undoing.close()
+            finally:  # what could not be undone has been done all the same
+                site.recording.faults.append(
+                    fault(
+                        healing_at=healing_at,
+                        healed_at=wall_now(),
+                        hits=attestation.hits,
+                        proof="; ".join(attestation.proofs) or "nothing attested",
+                    )
                 )
-            )
 
 
 class Attestation:

@@ -154,6 +154,11 @@ class Armed:
         self._fired: list[Fired] = []
         self._disarmed = False
 
+    @property
+    def disarmed(self) -> bool:
+        """Whether it is known to act no more: we have disarmed it, or whoever restored its edge has."""
+        return self._disarmed
+
     def fired(self, within_s: float = 0) -> list[Fired]:
         """How often it acted; waits until it did for the first time, or the time is over.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.contract.log_lines import EventReceived, EventSettled, RuleEvaluated
+from harness.contract.log_lines import EventPublished, EventReceived, EventSettled, RuleEvaluated
 from harness.evidence.evidence import Evidence
 from harness.evidence.log_files import END
 from harness.evidence.records import OutboxRow
@@ -27,13 +27,28 @@ def check(evidence: Evidence) -> Result:
         for message in evidence.tap
         if message.what == "published" and message.queues and message.message_id in rows
     ]
-    received = [rows[str(line.event_id)] for line in evidence.of(EventReceived) if line.event_id in rows]
+    turned = _turned_around(evidence)
+    received = [
+        rows[str(line.event_id)]
+        for line in evidence.of(EventReceived)
+        if line.event_id in rows and line.event_id not in turned
+    ]
     findings = [
         *_overtaken(published, "published", by=None),
         *_overtaken(received, "received", by="automation"),
-        *_handled_out_of_turn(evidence, rows),
+        *_handled_out_of_turn(evidence, rows, turned),
     ]
     return answer(NAME, seen=len(published) + len(received), floor=0, findings=findings)
+
+
+def _turned_around(evidence: Evidence) -> set[str | None]:
+    """Events that waited in the work queue when a fault of ours reordered it: their consumer got them as they were."""
+    turned: set[str | None] = set()
+    for fault in (fault for fault in evidence.faults if fault.kind == "reordered"):
+        confirmed = {line.event_id for line in evidence.of(EventPublished) if line.ts <= fault.injected_at}
+        before = {line.event_id for line in evidence.of(EventReceived) if line.ts <= fault.injected_at}
+        turned |= confirmed - before
+    return turned
 
 
 def _overtaken(events: Iterable[OutboxRow], what: str, *, by: str | None) -> Iterator[Finding]:
@@ -57,7 +72,7 @@ def _overtaken(events: Iterable[OutboxRow], what: str, *, by: str | None) -> Ite
             newest[row.service, row.entity_type, row.entity_id] = row
 
 
-def _handled_out_of_turn(evidence: Evidence, rows: dict[str, OutboxRow]) -> Iterator[Finding]:
+def _handled_out_of_turn(evidence: Evidence, rows: dict[str, OutboxRow], turned: set[str | None]) -> Iterator[Finding]:
     """No rule looks at an event while the entity's previous one is still being handled, which then succeeds."""
     settled: dict[str | None, EventSettled] = {}
     looked_at: dict[str, str] = {}
@@ -71,6 +86,8 @@ def _handled_out_of_turn(evidence: Evidence, rows: dict[str, OutboxRow]) -> Iter
     for events in by_entity.values():
         for before, after in pairwise(sorted(events, key=lambda row: row.entity_version)):
             done = settled.get(before.event_id)
+            if {before.event_id, after.event_id} <= turned:
+                continue
             if done is not None and done.status == "acked" and looked_at.get(after.event_id, END) < done.ts:
                 says = f"{after.event_type} version {after.entity_version} was handled before version"
                 yield Finding(

@@ -13,7 +13,7 @@ def check(evidence: Evidence) -> Result:
     doubts = [
         f"fault {fault.kind} on {fault.place} hit nothing in flight: {fault.proof}"
         for fault in evidence.faults
-        if fault.hits == 0
+        if fault.hits == 0 and not fault.drawn
     ]
     asked = len(evidence.operations) + len(evidence.scenario.planted)
     if not asked:

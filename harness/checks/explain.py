@@ -56,7 +56,7 @@ class _Known:
 
     def __init__(self, evidence: Evidence, findings: Sequence[Finding]) -> None:
         self._evidence = evidence
-        self._command = gate_command(evidence.scenario.name, evidence.scenario.seed)
+        self._command = evidence.scenario.again or gate_command(evidence.scenario.name, evidence.scenario.seed)
         self._wanted = {f.correlation_id for f in findings if f.correlation_id}
         self._named = {word for f in findings if not f.correlation_id for word in _words(f)}
         if self._named:

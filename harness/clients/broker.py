@@ -11,14 +11,14 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from harness.evidence.recording import Recording
-from harness.evidence.records import Planted, RestingMessage, TapMessage
+from harness.evidence.records import OURS, Planted, RestingMessage, TapMessage
 from harness.target import Target
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # what matters comes as an exception
@@ -118,14 +118,20 @@ class Broker:
             for binding in broker.bindings:
                 channel.queue_bind(broker.work_queue, broker.exchange, binding)
 
-    def delete_work_queue(self) -> None:
-        """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed."""
+    def delete_work_queue(self) -> int:
+        """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed. How many were."""
         queue = self._target.broker.work_queue
         with self._channel() as channel:  # quorum queues know no if-empty flag
             state = channel.queue_declare(queue, passive=True).method
             assert not state.message_count, f"{queue} holds {state.message_count} messages, which would be lost"
             assert state.consumer_count, f"{queue} has no consumer"
             channel.queue_delete(queue)
+            return int(state.consumer_count)
+
+    def delete_exchange(self) -> None:
+        """Delete the events' exchange, and so every binding to it. Harmless if it is gone already."""
+        with self._channel() as channel:
+            channel.exchange_delete(self._target.broker.exchange)
 
     def work_queue_has_consumer(self) -> bool:
         with self._channel() as channel:
@@ -143,6 +149,27 @@ class Broker:
                 elif self._depths([queue])[queue]:
                     return rejected
         raise AssertionError("the broker cancelled our consumer")
+
+    def reverse_work_queue(self) -> int:
+        """Give back all that the work queue holds, the last first; how many have another place now."""
+        queue = self._target.broker.work_queue
+        with self._channel() as channel:
+            depth = int(channel.queue_declare(queue, passive=True).method.message_count)
+            tags: list[int] = []
+            if depth < 2:
+                return 0
+            for method, _, _ in channel.consume(queue, inactivity_timeout=1.0):
+                if method is None:
+                    raise AssertionError(
+                        f"{queue} held {depth} messages, of which only {len(tags)} were delivered to us"
+                    )
+                tags.append(method.delivery_tag)
+                if len(tags) == depth:
+                    break
+            channel.cancel()  # or what is given back would come to us again
+            for tag in reversed(tags):
+                channel.basic_nack(tag, requeue=True)
+        return depth - depth % 2
 
     def publish_again(self, message: TapMessage) -> None:
         """Deliver an event a second time, as a broker may: the very same message, to the very same exchange."""
@@ -162,20 +189,31 @@ class Broker:
             )
 
     def plant(
-        self, body: bytes | dict[str, Any], *, routing_key: str, expect: Any, why: str, message_id: str | None = None
+        self,
+        body: bytes | dict[str, Any],
+        *,
+        routing_key: str,
+        expect: Any,
+        why: str,
+        message_id: str | None = None,
+        without_ids_in: Literal["properties", "body"] | None = None,
     ) -> Planted:
-        """Publish a message that no service made, and say where it has to end."""
+        """Publish a message that no service made, and say where it has to end.
+
+        It gets ids in its AMQP properties, and in a body that is a dictionary, unless one of them is to go without.
+        """
         planted = Planted(
             message_id=message_id or str(uuid.uuid4()), correlation_id=str(uuid.uuid4()), expect=expect, why=why
         )
         if isinstance(body, dict):
             ids = {"event_id": planted.message_id, "correlation_id": planted.correlation_id}
-            body = json.dumps({**ids, **body}).encode()
+            body = json.dumps({**({} if without_ids_in == "body" else ids), **body}).encode()
+        named = without_ids_in != "properties"
         properties = pika.BasicProperties(
-            message_id=planted.message_id,
-            correlation_id=planted.correlation_id,
+            message_id=planted.message_id if named else None,
+            correlation_id=planted.correlation_id if named else None,
             type=routing_key,
-            app_id="gauntlet",
+            app_id=OURS,
             headers={"schema_version": 1, "attempt": 1},
             delivery_mode=2,
             content_type="application/json",

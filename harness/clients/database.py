@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from harness.environment.waiting import eventually
 from harness.evidence.records import Rows, Schema
 from harness.target import Target
 
@@ -26,6 +28,10 @@ FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
 WHERE indisunique AND indisvalid AND indpred IS NULL AND relkind IN ('r', 'p') AND relnamespace IN (
     SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema') ORDER BY 1, 2"""
 
+_WRITES = "-c default_transaction_read_only=off"
+"""The harness goes on writing where a fault lets nobody else."""
+_LONGEST_LOCK = "30s"
+
 
 class Database:
     """Connects for each use, past every proxy, so that no fault of ours reaches the evidence."""
@@ -36,7 +42,7 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-        with psycopg.connect(self._dsn, row_factory=dict_row, connect_timeout=5) as connection:
+        with psycopg.connect(self._dsn, row_factory=dict_row, connect_timeout=5, options=_WRITES) as connection:
             yield connection
 
     def rows(self) -> Rows:
@@ -85,11 +91,65 @@ class Database:
             connection.execute("SELECT pg_advisory_lock(%s)", (advisory_lock,))
             yield
 
+    @contextmanager
+    def locking(self, statement: str) -> Iterator[Callable[[], int]]:
+        """Hold the locks that a statement takes, for the duration of the block (30 s at most).
+
+        Yields a question: how many sessions wait for them right now?
+        """
+        with self._connection() as connection:
+            connection.execute(f"SET idle_in_transaction_session_timeout = '{_LONGEST_LOCK}'".encode())
+            connection.execute(statement.encode())
+            yield partial(self._waiting_for, connection.info.backend_pid)
+            connection.rollback()
+
+    def _waiting_for(self, pid: int) -> int:
+        return self._number(
+            "SELECT count(*) AS found FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))", pid
+        )
+
+    def terminate(self, roles: Sequence[str]) -> list[bool]:
+        """End all sessions of these roles. For each that there was: whether it was in a transaction."""
+        with self._connection() as connection:
+            ended = connection.execute(
+                "SELECT xact_start IS NOT NULL AS busy, pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+                " WHERE usename = ANY(%s) AND backend_type = 'client backend'",
+                (list(roles),),
+            ).fetchall()
+        return [bool(row["busy"]) for row in ended]
+
+    def set_read_only(self, on: bool) -> None:
+        """Let transactions be read-only unless they say otherwise, those of sessions that are there too. Verified."""
+        change = "SET default_transaction_read_only = on" if on else "RESET default_transaction_read_only"
+        with self._connection() as connection:
+            connection.autocommit = True
+            connection.execute(f"ALTER SYSTEM {change}".encode())
+            connection.execute("SELECT pg_reload_conf()")
+        eventually(lambda: self._is_read_only() is on, within_s=5, describe=f"new sessions to be read-only: {on}")
+
+    def _is_read_only(self) -> bool:
+        with psycopg.connect(self._dsn, connect_timeout=5) as connection:
+            return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
+
+    def waiting_for_locks(self) -> int:
+        """Sessions that wait for somebody else's lock right now."""
+        return self._number("SELECT count(*) AS found FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    def in_transaction(self, role: str) -> int:
+        """Sessions of this role that are within a transaction right now."""
+        return self._number(
+            "SELECT count(*) AS found FROM pg_stat_activity WHERE usename = %s AND xact_start IS NOT NULL", role
+        )
+
     def committing(self) -> int:
         """Sessions whose COMMIT is under way right now."""
+        return self._number(
+            "SELECT count(*) AS found FROM pg_stat_activity WHERE state = 'active' AND query ILIKE 'commit%%'"
+        )
+
+    def _number(self, query: LiteralString, *values: object) -> int:
         with self._connection() as connection:
-            query = "SELECT count(*) AS found FROM pg_stat_activity WHERE state = 'active' AND query ILIKE 'commit%'"
-            row = connection.execute(query).fetchone()
+            row = connection.execute(query, values).fetchone()
         return int(row["found"]) if row else 0
 
     def execute(self, statement: str) -> None:

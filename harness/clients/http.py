@@ -118,13 +118,11 @@ class PipelineClient(ServiceClient):
     """Stages of leads and deals."""
 
     def move_lead(self, lead_id: str, stage: str, *, expected_version: int | None = None) -> Operation:
-        body: dict[str, Any] = {"stage": stage}
-        if expected_version is not None:
-            body["expected_version"] = expected_version
+        body = _move(stage, expected_version)
         return self.perform("move_stage", "PATCH", f"/leads/{lead_id}/stage", entity=("lead", lead_id), body=body)
 
-    def move_deal(self, deal_id: str, stage: str) -> Operation:
-        body = {"stage": stage}
+    def move_deal(self, deal_id: str, stage: str, *, expected_version: int | None = None) -> Operation:
+        body = _move(stage, expected_version)
         return self.perform("move_stage", "PATCH", f"/deals/{deal_id}/stage", entity=("deal", deal_id), body=body)
 
     def stage_of(self, lead_id: str) -> Operation:
@@ -148,6 +146,10 @@ class AutomationClient(ServiceClient):
         """Replay or discard all that died of a reason; without ``dry_run="false"`` they are only listed."""
         path = f"/triage/{action}?{urlencode({'reason': reason, **query})}"
         return self.perform(action if query else "read", "POST", path)
+
+
+def _move(stage: str, expected_version: int | None) -> dict[str, Any]:
+    return {"stage": stage} | ({} if expected_version is None else {"expected_version": expected_version})
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Small on purpose: a system that is only reachable over the network has none of t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 
@@ -48,5 +49,22 @@ class Restartable(Protocol):
         """End it properly if it runs, start it, wait until it is ready."""
 
 
-class FaultableProcess(Killable, Pausable, Restartable, Protocol):
+@runtime_checkable
+class HasLog(Protocol):
+    """Writes down what happens to it, where we can read it."""
+
+    @property
+    def log(self) -> Path:
+        """What its latest start has complained of so far."""
+
+
+@runtime_checkable
+class Skewable(Protocol):
+    """Can be started with a wall clock that is wrong."""
+
+    def start(self, *, skew_s: float = ...) -> None:
+        """Start it; its wall clock is so many seconds fast."""
+
+
+class FaultableProcess(Skewable, Killable, Pausable, Restartable, HasLog, Protocol):
     """A process of ours, to which everything can be done."""

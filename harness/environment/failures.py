@@ -22,11 +22,13 @@ class EnvironmentFailed(Hopeless):
 
 @dataclass(frozen=True, slots=True)
 class MissingServer:
-    """One server that is not there, or too old, and the command that mends it."""
+    """One server that is not there, or too old, and the command that mends it. A stack may do without it if it is not
+    ``needed``."""
 
     name: str
     problem: str
     remedy: str
+    needed: bool = True
 
 
 class MissingServers(EnvironmentFailed):

@@ -17,7 +17,7 @@ from typing import Literal, TypedDict
 
 import msgspec
 
-from harness.environment import keeper
+from harness.environment import faketime, keeper
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.handshakes import handshake
 from harness.environment.waiting import NeverHappened, eventually
@@ -39,6 +39,8 @@ class Start(msgspec.Struct):
     started_at: str
     ended_at: str | None = None
     how: How = "running"
+    skew_s: float = 0.0
+    """So much its wall clock was fast, in this life (negative: slow)."""
 
 
 class ProcessRecord(msgspec.Struct, kw_only=True):
@@ -92,8 +94,11 @@ class ManagedProcess:
         output = self._output(max(1, len(self.starts)))
         return output.with_suffix(".stderr") if self.record.output == "ndjson" else output
 
-    def start(self, *, keep_open: Sequence[int] = ()) -> None:
-        """Start it in a session of its own, with files of its own for this start. Returns before it is ready."""
+    def start(self, *, keep_open: Sequence[int] = (), skew_s: float = 0.0) -> None:
+        """Start it in a session of its own, with files of its own for this start. Returns before it is ready.
+
+        ``skew_s``: let its wall clock be so much fast. Raises EnvironmentFailed where that cannot be done.
+        """
         self.notice()
         if self.alive:
             raise EnvironmentFailed(f"{self.name} is to be started, but runs (pid {self.starts[-1].pid})")
@@ -102,7 +107,9 @@ class ManagedProcess:
         with output.open("ab") as out, complaints.open("ab") as err:
             self._popen = subprocess.Popen(
                 self.record.argv,
-                env=self.record.environment | _marks(self._state_dir, self.name, self.record.stop_signal),
+                env=self.record.environment
+                | faketime.environment(skew_s)
+                | _marks(self._state_dir, self.name, self.record.stop_signal),
                 cwd=self.record.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -112,7 +119,7 @@ class ManagedProcess:
                 **_as_user(self.record.user),
             )
         file = str(output.relative_to(self._run_dir))
-        self.starts.append(Start(file=file, pid=self._popen.pid, started_at=_now()))
+        self.starts.append(Start(file=file, pid=self._popen.pid, started_at=_now(), skew_s=skew_s))
         self._journal()
 
     def await_ready(self, *, within_s: float = READY_WITHIN_S) -> None:
@@ -202,6 +209,8 @@ class ManagedProcess:
     def _ended(self, how: How) -> None:
         self.starts[-1].how = how
         self.starts[-1].ended_at = _now()
+        if self.starts[-1].skew_s:
+            faketime.clear_up(self.starts[-1].pid)
         self._journal()
 
 

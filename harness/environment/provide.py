@@ -31,8 +31,14 @@ def provide(*, on_step: OnStep | None = None) -> Servers:
     except MissingServers as error:
         missing = error.missing
     packages = [one for one in missing if one.name != "toxiproxy-server"]
-    if packages:
-        _install_packages([one.name for one in packages], packages, say)
+    needed, spare = [one for one in packages if one.needed], [one for one in packages if not one.needed]
+    if needed:
+        _install_packages([one.name for one in needed], packages, say)
+    if spare:
+        try:
+            _install_packages([one.name for one in spare], spare, say)
+        except EnvironmentFailed as failure:
+            say(f"going on without: {failure}")
     if len(packages) < len(missing):
         _install_toxiproxy(say)
     return find_servers()

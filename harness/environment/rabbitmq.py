@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import subprocess
 from pathlib import Path
 
 from harness.environment.processes import ProcessRecord, plain_environment
@@ -26,9 +25,9 @@ NAME = "rabbitmq"
 EPMD = "epmd"
 USER = "gauntlet"
 VHOST = "gauntlet"
+NODE = "gauntlet@localhost"
+MEMORY_LIMIT = "1GB"
 
-_NODE = "gauntlet@localhost"
-_CONTROL_WITHIN_S = 30.0
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
 num_acceptors.tcp = 4
@@ -36,7 +35,7 @@ default_vhost = {vhost}
 default_user = {user}
 default_pass = {password}
 disk_free_limit.absolute = 50MB
-vm_memory_high_watermark.absolute = 1GB
+vm_memory_high_watermark.absolute = {memory}
 log.console = true
 log.console.level = info
 log.file = false
@@ -63,7 +62,7 @@ def record(servers: Servers, *, state_dir: Path, port: int, node_port: int, epmd
         "RUNNING_UNDER_SYSTEMD": "true",
         "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODENAME": _NODE,
+        "RABBITMQ_NODENAME": NODE,
         "RABBITMQ_NODE_PORT": str(port),
         "RABBITMQ_DIST_PORT": str(node_port),
         "RABBITMQ_SCRIPTS_DIR": str(folder / "sbin"),
@@ -95,7 +94,7 @@ def lay_out(servers: Servers, *, state_dir: Path, port: int, password: str) -> N
     cookie = folder / ".erlang.cookie"
     cookie.write_text(secrets.token_hex(20), encoding="ascii")
     cookie.chmod(0o400)
-    values = {"port": port, "vhost": VHOST, "user": USER, "password": password}
+    values = {"port": port, "memory": MEMORY_LIMIT, "vhost": VHOST, "user": USER, "password": password}
     (folder / "rabbitmq.conf").write_text(_CONFIG.format(**values), encoding="ascii")
     (folder / "advanced.config").write_text(_ADVANCED.format(**values), encoding="ascii")
     (folder / "environment.conf").touch()
@@ -124,21 +123,3 @@ def _needed(plugins: Path) -> list[Path]:
         for group in re.findall(r"\{\s*(?:optional_)?applications\s*,\s*\[(.*?)\]", description, re.DOTALL):
             todo += re.findall(r"\w+", group)
     return list(needed.values()) or list(plugins.iterdir())
-
-
-def control(node: ProcessRecord, *command: str) -> None:
-    """Run ``rabbitmqctl`` on the node, from the script that does not change the user. It takes a second or two."""
-    script = node.cwd / "sbin" / "rabbitmqctl"
-    subprocess.run(
-        [str(script), "-n", _NODE, *command],
-        env=node.environment,
-        cwd=node.cwd,
-        check=True,
-        capture_output=True,
-        timeout=_CONTROL_WITHIN_S,
-    )
-
-
-def set_memory_alarm(node: ProcessRecord, *, on: bool) -> None:
-    """Let the node believe that it has used up its memory: it then stops to read from whoever publishes."""
-    control(node, "set_vm_memory_high_watermark", "absolute", "1" if on else "1GB")

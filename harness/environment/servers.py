@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.environment import faketime
 from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
 from harness.environment.folders import cache_folder
 
@@ -74,7 +75,7 @@ def find_servers(*, all_of_them: bool = False) -> Servers:
     """
     programs = look_around()
     missing = [
-        MissingServer(name, one.found, one.remedy)
+        MissingServer(name, one.found, one.remedy, one.needed)
         for name, one in programs.items()
         if isinstance(one.found, str) and (one.needed or all_of_them)
     ]
@@ -125,12 +126,19 @@ def look_around() -> dict[str, Program]:
             f"the proxies, since {PROXY}=toxiproxy" if theirs else "only what tests compare the fault proxy with",
             needed=theirs,
         ),
+        faketime.PACKAGE: Program(
+            "libfaketime",
+            Found((), clock) if (clock := faketime.library()) else "libfaketime was not found",
+            faketime.apt_line(),
+            "only the faults of a clock",
+            needed=False,
+        ),
     }
 
 
 def chosen_proxy_server() -> ProxyServer:
     """Ours, unless GAUNTLET_PROXY says otherwise. Raises EnvironmentFailed for what it cannot say."""
-    match os.environ.get(PROXY) or "toxiproxy":
+    match os.environ.get(PROXY) or "wire":
         case "wire":
             return "wire"
         case "toxiproxy":

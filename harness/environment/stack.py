@@ -76,6 +76,11 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
         """The message broker."""
         return self.processes[rabbitmq.NAME]
 
+    def skews_s(self) -> dict[str, float]:
+        """By the name of the file that holds what it printed: by how much the clock of a process was fast."""
+        starts = (start for process in self.processes.values() for start in process.starts)
+        return {Path(start.file).name: start.skew_s for start in starts if start.skew_s}
+
     def url(self, service: str) -> str:
         """A service's own address, which no fault on an edge touches."""
         return f"http://{self.addresses[service]}"

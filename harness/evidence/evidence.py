@@ -91,8 +91,8 @@ class Evidence:
     @property
     def broker_was_killed(self) -> bool:
         """Then the firehose may have missed messages, and the tap is only a lower bound."""
-        ended = (fault for fault in self.faults if fault.kind != "SIGSTOP")  # paused, it forgets nothing
-        return any(fault.place in ("broker", "rabbitmq") for fault in ended)
+        forgets_nothing = ("SIGSTOP", "closed")
+        return any(f.place in ("broker", "rabbitmq") and f.kind not in forgets_nothing for f in self.faults)
 
 
 class _Start(msgspec.Struct):
@@ -100,6 +100,7 @@ class _Start(msgspec.Struct):
     how: How
     started_at: str
     ended_at: str | None = None
+    skew_s: float = 0.0
 
 
 class _Process(msgspec.Struct):
@@ -126,6 +127,7 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
             how=start.how,
             started_at=start.started_at,
             ended_at=start.ended_at,
+            skew_s=start.skew_s,
         )
         for name, service in [*((name, name) for name in known.services), *known.replicas.items()]
         for start in known.records[name].starts
@@ -136,7 +138,7 @@ def killed_instances(run: RunDirectory, stack: str) -> dict[str, str]:
     """The instances that a fault of ours has killed so far → the moment of their last line."""
     found = {}
     for start in process_starts(run, stack):
-        last = last_line(run.logs(stack) / start.file) if start.how == "killed" else None
+        last = last_line(run.logs(stack) / start.file, skew_s=start.skew_s) if start.how == "killed" else None
         if last is not None:
             found[last.instance] = last.ts
     return found

@@ -26,6 +26,7 @@ from harness.contract.log_lines import (
     has_half_an_entity,
     http_status_agrees,
 )
+from harness.evidence.clock import later
 from harness.evidence.disorder import Disorder, disorder, mended
 from harness.evidence.records import ProcessStart
 from harness.evidence.sharing import Sharing
@@ -90,6 +91,7 @@ class _Reader:
     """Collects one file. Positions are (seq, ts, number) of every line whose seq could be read, in file order."""
 
     file: str
+    skew_s: float = 0.0
     lines: list[Line] = field(default_factory=list)
     broken: list[BrokenLine] = field(default_factory=list)
     positions: list[tuple[int, str, int]] = field(default_factory=list)
@@ -102,6 +104,7 @@ class _Reader:
         except ContractViolation as violation:
             self._read_broken(number, raw, str(violation))
             return
+        _correct(line, self.skew_s)
         if not self.instance:
             self.instance = line.instance
         elif line.instance != self.instance:
@@ -121,7 +124,7 @@ class _Reader:
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
             self.report(number, raw, problem)
             return
-        ts = max(self.last_ts, place.ts) if place.ts[:1].isdigit() else self.last_ts
+        ts = max(self.last_ts, _corrected(place.ts, self.skew_s))
         self.report(number, raw, problem, ts)
         self.positions.append((place.seq, ts, number))
 
@@ -158,6 +161,8 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
                 return []
             if len(read) != block.count(b"\n") or not _of_one_mind(read):
                 return []
+            for line in read if start.skew_s else ():
+                _correct(line, start.skew_s)
             numbers = range(len(lines), len(lines) + len(read))
             if [line.seq for line in read] != list(numbers):
                 return []
@@ -179,7 +184,7 @@ def _of_one_mind(lines: list[Line]) -> bool:
 
 
 def _read_line_by_line(path: Path, start: ProcessStart) -> ProcessLog:
-    reader = _Reader(start.file)
+    reader = _Reader(start.file, start.skew_s)
     *whole, torn = path.read_bytes().split(b"\n")
     for number, raw in enumerate(whole, start=1):
         reader.read(number, raw.removesuffix(b"\r"))
@@ -200,14 +205,30 @@ def _ended(start: ProcessStart) -> str:
     return start.ended_at or BEGINNING
 
 
-def last_line(path: Path) -> Line | None:
+def _correct(line: Line, skew_s: float) -> None:
+    """Say when it was written by the true clock, if its process had another one."""
+    if skew_s:
+        line.ts = later(line.ts, -skew_s)
+
+
+def _corrected(ts: str, skew_s: float) -> str:
+    """Of a broken line, whose timestamp may be none."""
+    try:
+        return later(ts, -skew_s) if skew_s else ts if ts[:1].isdigit() else BEGINNING
+    except ValueError:
+        return BEGINNING
+
+
+def last_line(path: Path, *, skew_s: float = 0.0) -> Line | None:
     """The last whole line of a log that keeps the contract, if it is near the end: all else is not read."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - NEAR_THE_END_BYTES))
         near = file.read()
     for raw in reversed(near.split(b"\n")):
         with suppress(ContractViolation):
-            return decode_line(raw)
+            line = decode_line(raw)
+            _correct(line, skew_s)
+            return line
     return None
 
 

@@ -9,16 +9,18 @@ from harness.evidence.records import Fault
 from harness.target import Target
 
 _SERVERS = {"postgres": "database", "rabbitmq": "broker"}
-_IN_THE_BROKER = ("the work queue", "the broker's memory")
-_TAKES_AWAY = ("cut", "SIGKILL", "SIGTERM", "SIGSTOP")
+_IN_THE_BROKER = ("the work queue", "the exchange", "the broker's memory")
+_TAKES_AWAY = ("cut", "SIGKILL", "SIGTERM", "SIGSTOP", "read-only")
+_SHAKES = ("restart", "clock", "closed", "terminated", "exhausted")
+"""What is there again at once, or for those who have a connection all the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
     """``services`` lost ``dependency``: wholly between ``since`` and ``until``, perhaps from ``first`` to ``last``.
 
-    ``total``: whoever looks must see it. A queue that comes back by itself, or an alarm that only publishers hear of,
-    is an outage that a service may miss.
+    ``total``: whoever looks must see it. A queue that comes back by itself, a connection that is made anew at once, or
+    an alarm that only publishers hear of, is an outage that a service may miss.
     """
 
     fault: Fault
@@ -59,10 +61,10 @@ def outages(target: Target, faults: Iterable[Fault]) -> list[Outage]:
 def _taken_by(target: Target, fault: Fault) -> tuple[str, list[str]]:
     if fault.place in target.edges:
         service, dependency = target.edge_parts(fault.place)
-        return dependency, [service] if fault.kind in _TAKES_AWAY else []
+        return dependency, [service] if fault.kind in (*_TAKES_AWAY, *_SHAKES) else []
     if fault.place in _IN_THE_BROKER:
         dependency = "broker"
-    elif fault.kind in _TAKES_AWAY:
+    elif fault.kind in (*_TAKES_AWAY, *_SHAKES):
         dependency = _SERVERS.get(fault.place, fault.place)
     else:
         return "", []

@@ -41,6 +41,12 @@ class Planted(Struct, frozen=True, kw_only=True):
     why: str
 
 
+PLANTED = "planted "
+"""So begins the kind of a fault that is nothing but a message of ours. It excuses nobody: messages break nothing."""
+OURS = "gauntlet"
+"""The application that messages of ours name as their sender."""
+
+
 class ExpectedDeadLetter(Struct, frozen=True, kw_only=True):
     """A scenario announces that the event of this correlation will be dead-lettered by a fault of its own making."""
 
@@ -49,7 +55,8 @@ class ExpectedDeadLetter(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A fault from effect to undo, with the proof that it hit something. With 0 ``hits`` it proves nothing."""
+    """A fault from effect to undo, with the proof that it hit something. With 0 ``hits`` it proves nothing: a scenario
+    that aimed it knows less than it should, unless it was ``drawn`` and nobody aimed it."""
 
     kind: str
     place: str
@@ -61,6 +68,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     """When its effect was there: what shows it is proven only from here on."""
     healing_at: str = ""
     """When its undoing began, which may take effect before ``healed_at``."""
+    drawn: bool = False
 
 
 class HealthProbe(Struct, frozen=True, kw_only=True):
@@ -93,6 +101,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     """Which evidence there has to be: 1 (older runs) had neither ``health.ndjson`` nor ``schema.json``."""
     clock: tuple[str, int] | None = None
     """One moment on both clocks, wall and monotonic, so that operations and lines can be compared."""
+    again: str | None = None
+    """The command that does it once more, for what is no scenario of a gate."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -272,3 +282,5 @@ class ProcessStart(Struct, frozen=True, kw_only=True):
     how: How = "running"
     started_at: str = ""
     ended_at: str | None = None
+    skew_s: float = 0.0
+    """So much its wall clock was fast: the timestamps of its lines are corrected by it when they are read."""

@@ -45,7 +45,7 @@ class Consumer:
         self._turns = Turns()
         self._slots = asyncio.Semaphore(self._profile.handlers)
         self._in_hand: set[asyncio.Task[None]] = set()
-        self.link = Link(settings, "consuming", self._prepare)
+        self.link = Link(settings, "consuming", self._prepare, topology.bind)
 
     @asynccontextmanager
     async def consuming(self) -> AsyncIterator[None]:

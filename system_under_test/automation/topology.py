@@ -34,12 +34,18 @@ async def declare(life: Life, profile: Profile) -> None:
     # One consumer at a time keeps the order of an entity's events; another replica's waits to take over.
     events = {"x-dead-letter-routing-key": UNDELIVERABLE, "x-delivery-limit": _CRASH_GUARD}
     await _queue(life, EVENTS, {**_LOSES_NOTHING, **events, "x-single-active-consumer": True})
-    for binding in _BINDINGS:
-        await life.call("queue_bind", queue=EVENTS, exchange=EXCHANGE, routing_key=binding)
+    await bind(life)
     for rung, delay_ms in enumerate(profile.retry_delays_ms, start=1):
         # One delay a queue: only the head of a queue expires.
         back = {"x-dead-letter-routing-key": EVENTS, "x-message-ttl": delay_ms}
         await _queue(life, retry_queue(rung), {**_LOSES_NOTHING, **back})
+
+
+async def bind(life: Life) -> None:
+    """Harmless if it is done already. Who deletes the exchange takes the bindings with it, and whoever publishes next
+    makes the exchange anew: nobody would be told that it leads nowhere."""
+    for binding in _BINDINGS:
+        await life.call("queue_bind", queue=EVENTS, exchange=EXCHANGE, routing_key=binding)
 
 
 async def _queue(life: Life, name: str, arguments: dict[str, Any]) -> None:

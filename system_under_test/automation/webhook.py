@@ -71,6 +71,7 @@ class Webhook:
                 async with call as response:  # what it says besides its status is not read
                     answer.http_status = response.status_code
                     answer.retry_after = response.headers.get("Retry-After", "")
+                    answer.date = response.headers.get("Date", "")
         if answer.or_trouble() >= 300:
             raise NonRetryable(f"the webhook's receiver answers {answer.http_status}")
 

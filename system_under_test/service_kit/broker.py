@@ -199,8 +199,14 @@ def _parameters(settings: Settings, purpose: str) -> Any:
 
 
 class Link:
-    def __init__(self, settings: Settings, purpose: str, prepare: Callable[[Life], Awaitable[None]]) -> None:
-        self._settings, self._purpose, self._prepare = settings, purpose, prepare
+    def __init__(
+        self,
+        settings: Settings,
+        purpose: str,
+        prepare: Callable[[Life], Awaitable[None]],
+        still_there: Callable[[Life], Awaitable[None]],
+    ) -> None:
+        self._settings, self._purpose, self._prepare, self._still_there = settings, purpose, prepare, still_there
         self.life: Life | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._trouble = ""
@@ -244,7 +250,11 @@ class Link:
             raise BrokerUnavailable(f"{self._purpose}: {self._trouble}")
         if not life.unblocked.is_set():
             raise BrokerUnavailable(f"{self._purpose}: the broker blocks publishers")
-        await life.call("exchange_declare", exchange=EXCHANGE, passive=True)
+        await self._still_there(life)
+
+
+async def find_exchange(life: Life) -> None:
+    await life.call("exchange_declare", exchange=EXCHANGE, passive=True)
 
 
 async def declare_exchange(life: Life) -> None:

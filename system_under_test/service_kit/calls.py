@@ -48,6 +48,7 @@ class Answer:
     status: str = "connection_error"
     http_status: int | None = None
     retry_after: str = ""
+    date: str = ""
 
     def or_trouble(self) -> int:
         """The status. Raises PeerTrouble for silence, 5xx and refusals that pass."""
@@ -58,7 +59,7 @@ class Answer:
             self.peer,
             f"{self.status} {self.http_status or ''}".strip(),
             may_be_down=not passing,
-            retry_after_s=_seconds_until(self.retry_after),
+            retry_after_s=_seconds_until(self.retry_after, self.date),
         )
 
 
@@ -101,15 +102,23 @@ def _log_completed(answer: Answer, started: float) -> None:
     metrics.observe("call.duration", duration_ms, peer=answer.peer)
 
 
-def _seconds_until(retry_after: str) -> float | None:
-    """Retry-After is a number of seconds or a date; anything else says nothing."""
+def _seconds_until(retry_after: str, date: str) -> float | None:
+    """Retry-After is a number of seconds or a date; anything else says nothing.
+
+    A date is one of the answerer's clock, which the answer's own date tells: ours may be another.
+    """
     if retry_after.isdecimal():
         return float(retry_after)
+    moment, answered = _moment(retry_after), _moment(date) or datetime.now(UTC)
+    return (moment - answered).total_seconds() if moment else None
+
+
+def _moment(date: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(retry_after)
+        moment = parsedate_to_datetime(date)
     except ValueError:
         return None
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 class Peer:
@@ -150,7 +159,7 @@ class Peer:
                     method, route.format(**(path or {})), params=query, json=json, headers=self._headers()
                 )
             answer.http_status, content = response.status_code, response.content
-            answer.retry_after = response.headers.get("Retry-After", "")
+            answer.retry_after, answer.date = response.headers.get("Retry-After", ""), response.headers.get("Date", "")
         return answer.or_trouble(), _object(content)
 
     def _headers(self) -> dict[str, str]:

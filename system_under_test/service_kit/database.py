@@ -26,6 +26,7 @@ UNAVAILABLE = (
     psycopg.OperationalError,  # also: pool, lock and statement time-outs
     psycopg.InterfaceError,
     errors.IdleInTransactionSessionTimeout,
+    errors.ReadOnlySqlTransaction,  # the server is a replica for now, or saves its last space
 )
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 _TRIES = 3

@@ -102,8 +102,8 @@ class Dependency:
 
 def database(source: Database, profile: Profile) -> Dependency:
     async def probe() -> Reading:
-        await source.ask("SELECT 1 AS one")
-        return Reading()
+        answer = await source.ask("SELECT current_setting('transaction_read_only')::bool AS read_only")
+        return Reading("down", "it can only be read") if answer["read_only"] else Reading()
 
     return Dependency("database", probe, profile)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from system_under_test.service_kit.broker import UNKNOWN, Life, Link, Outcome, declare_exchange
+from system_under_test.service_kit.broker import UNKNOWN, Life, Link, Outcome, declare_exchange, find_exchange
 from system_under_test.service_kit.settings import Settings
 
 
@@ -23,7 +23,7 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._timeout_s = settings.profile.confirm_timeout_s
         self._window = asyncio.Semaphore(settings.profile.confirm_window)
-        self.link = Link(settings, "publishing", self._prepare)
+        self.link = Link(settings, "publishing", self._prepare, find_exchange)
 
     @staticmethod
     async def _prepare(life: Life) -> None:

@@ -378,7 +378,7 @@ class Downstream(_AmqpDecoder):
         channel = self._channels[number]
         if self.editing and channel.copies:
             wanted = channel.as_client_counts(tag, multiple=multiple)
-            detail = channel.confirmed(channel.counted(tag), multiple=multiple)
+            detail = channel.detail_of_copy(tag) if wanted is None else channel.confirmed(wanted, multiple=multiple)
             if wanted is None:
                 self.edits.append(Edit(start, end, b""))
             elif wanted != tag:

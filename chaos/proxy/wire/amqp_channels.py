@@ -95,6 +95,10 @@ class Channel:
             copy.settled = copy.settled or one < tag or (one == tag and first != broker_tag)
         return tag if any(one <= tag for one in self._unconfirmed) else None
 
+    def detail_of_copy(self, broker_tag: int) -> str:
+        copy = self.copies.get(self.counted(broker_tag))
+        return copy.detail if copy else ""
+
     def returned_twice(self, detail: str, header: bytes) -> bool:
         """Whether a message that comes back does so only because it was sent twice."""
         for copy in self.copies.values():

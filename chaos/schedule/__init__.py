@@ -1,0 +1,1 @@
+"""Schedules: what clients do and what breaks meanwhile, as data. Drawn from a seed, replayed, shrunk."""

@@ -1,0 +1,118 @@
+"""What only the administrator of the private RabbitMQ node can do to it.
+
+By ``erl_call``, which comes with Erlang and takes 3 ms; where it is not found, by ``rabbitmqctl eval``, which starts an
+Erlang of its own first and takes a third of a second and more. Either lets the node evaluate an expression.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from harness.environment.failures import EnvironmentFailed
+from harness.environment.processes import ProcessRecord
+from harness.environment.rabbitmq import MEMORY_LIMIT, NODE, USER, VHOST
+from harness.environment.waiting import eventually
+
+_WITHIN_S = 30.0
+_POLICY = "gauntlet"
+_NO_LIMIT = 1_000_000
+_NO_SUCH_POLICY = '{error_string,"Parameterdoesnotexist"}'
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerNode:
+    """Made of the process's record alone: it may be asked as long as the node runs."""
+
+    record: ProcessRecord
+
+    def evaluate(self, expression: str) -> str:
+        """What the node makes of an Erlang expression, without blanks. Raises EnvironmentFailed for an exception."""
+        program = shutil.which("erl_call", path=f"{self.record.environment['PATH']}:/usr/lib/erlang/bin")
+        if program:  # it reads the cookie from its HOME, which is the node's
+            command, asked = [program, "-r", "-n", NODE, "-e"], f"{expression}.\n"
+        else:
+            command, asked = [str(self.record.cwd / "sbin" / "rabbitmqctl"), "-n", NODE, "eval", f"{expression}."], ""
+        done = subprocess.run(
+            command,
+            input=asked,
+            env=self.record.environment,
+            cwd=self.record.cwd,
+            capture_output=True,
+            text=True,
+            timeout=_WITHIN_S,
+            check=False,
+        )
+        told = re.sub(r"\s+", "", done.stdout) if not done.returncode else ""
+        if program:
+            told = told.removeprefix("{ok,").removesuffix("}") if told.startswith("{ok,") else ""
+        if not told:
+            raise EnvironmentFailed(f"{NODE} did not evaluate {expression}: {(done.stdout + done.stderr).strip()}")
+        return told
+
+    def set_memory_alarm(self, *, on: bool) -> None:
+        """Let the node believe that it has used up its memory: it then stops to read from whoever publishes."""
+        limit = "1" if on else f'"{MEMORY_LIMIT}"'
+        self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({{absolute,{limit}}})")
+        eventually(
+            lambda: self.has_alarm() is on, within_s=5, describe=f"the memory alarm to be {'on' if on else 'off'}"
+        )
+
+    def has_alarm(self) -> bool:
+        """Whether it has stopped to read from publishers, for whatever reason."""
+        return self.evaluate("rabbit_alarm:get_alarms()") != "[]"
+
+    def blocked_connections(self) -> int:
+        """Connections that want to publish and are not read from."""
+        states = self.evaluate("[S||[{state,S}]<-rabbit_networking:connection_info_all([state])]")
+        return states.strip("[]").split(",").count("blocked")
+
+    def close_connections(self, named: str = "") -> int:
+        """Close all connections whose name begins so, as an administrator does; how many there were."""
+        return int(
+            self.evaluate(
+                "Named=[P||[{pid,P},{client_properties,C}]<-rabbit_networking:connection_info_all([pid,client_properties]),"
+                '{_,_,N}<-[lists:keyfind(<<"connection_name">>,1,C)],'
+                f'lists:prefix("{named}",binary_to_list(N))],'
+                '[rabbit_networking:close_connection(P,"closed by gauntlet")||P<-Named],length(Named)'
+            )
+        )
+
+    def bindings(self, exchange: str, queue: str) -> set[str]:
+        """The routing keys by which an exchange leads to a queue; none, if either is not there."""
+        to_queue = f"rabbit_binding:list_for_destination({{resource,{_text(VHOST)},queue,{_text(queue)}}})"
+        keys = self.evaluate(f"[K||{{binding,{{resource,_,exchange,{_text(exchange)}}},K,_,_}}<-{to_queue}]")
+        return set(_texts(keys))
+
+    def limit_queue(self, queue: str, *, max_length: int) -> None:
+        """From so many ready messages on, let the queue refuse more: whoever publishes gets a nack."""
+        definition = _text(json.dumps({"max-length": max_length, "overflow": "reject-publish"}))
+        names = f"{_text(VHOST)},{_text(_POLICY)},{_text(f'^{re.escape(queue)}$')}"
+        said = self.evaluate(f'rabbit_policy:parse_set({names},{definition},<<"0">>,<<"queues">>,{_text(USER)})')
+        if said != "ok":
+            raise EnvironmentFailed(f"{NODE} refuses a limit of {max_length} messages for {queue}: {said}")
+
+    def unlimit(self, queue: str) -> None:
+        """Take its limit away. Harmless if there is none.
+
+        First it is raised: where a limit is only taken away, the channels that were refused are never told
+        (https://github.com/rabbitmq/rabbitmq-server/issues/12206).
+        """
+        self.limit_queue(queue, max_length=_NO_LIMIT)
+        said = self.evaluate(f"rabbit_policy:delete({_text(VHOST)},{_text(_POLICY)},{_text(USER)})")
+        if said not in ("ok", _NO_SUCH_POLICY):
+            raise EnvironmentFailed(f"{NODE} does not take the limit of {queue} away: {said}")
+
+
+def _texts(told: str) -> list[str]:
+    """The binaries in what the node told: ``<<"text">>``, or as erl_call writes them, ``#Bin<116,101,120,116>``."""
+    quoted = re.findall(r'<<"(.*?)">>', told)
+    return quoted + [bytes(map(int, codes.split(","))).decode() for codes in re.findall(r"#Bin<([\d,]+)>", told)]
+
+
+def _text(text: str) -> str:
+    """As an Erlang binary."""
+    return f"<<{json.dumps(text)}>>"

@@ -1,0 +1,1 @@
+"""Exploring: drawn schedules are run, what is red is confirmed and shrunk, and what was found is replayed."""

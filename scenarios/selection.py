@@ -1,0 +1,39 @@
+"""Which scenarios a run leaves out: the long ones, unless they are asked for, and those that cannot be run here.
+
+They are deselected and told of, never skipped: what does not run must not look as if it had.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.environment import faketime
+
+NIGHTLY, NEEDS_FAKETIME = "nightly", "needs_faketime"
+
+
+def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
+    """Take out of ``items`` what is not to be run. Why → how many."""
+    left_out: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if why := _why_not(config, item):
+            left_out.setdefault(why, []).append(item)
+    for leavers in left_out.values():
+        config.hook.pytest_deselected(items=leavers)
+    gone = {item for leavers in left_out.values() for item in leavers}
+    items[:] = [item for item in items if item not in gone]
+    return {why: len(leavers) for why, leavers in left_out.items()}
+
+
+def _why_not(config: pytest.Config, item: pytest.Item) -> str:
+    if item.get_closest_marker(NEEDS_FAKETIME) and faketime.library() is None:
+        return f"not applicable here, for libfaketime was not found: {faketime.apt_line()}"
+    if item.get_closest_marker(NIGHTLY) and not (config.getoption("--nightly") or _is_named(config)):
+        return "nightly: gauntlet gate --nightly runs them too"
+    return ""
+
+
+def _is_named(config: pytest.Config) -> bool:
+    """Whoever names scenarios means them, nightly or not."""
+    by_name = config.getoption("keyword") or config.getoption("markexpr")
+    return bool(by_name) or any("::" in argument for argument in config.args)
