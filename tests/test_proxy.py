@@ -323,6 +323,30 @@ def test_toxiproxy_knows_no_triggers_and_the_adapter_says_so() -> None:
             proxy.arm(through.name, Trigger(event="request", stream="upstream", action="cut"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [("bandwidth", {"rate": 0}), ("latency", {"latency": LONG_MS}), ("reset_peer", {"timeout": LONG_MS}), (None, {})],
+    ids=["bandwidth", "latency", "reset_peer", "a trigger"],
+)
+def test_what_is_held_up_makes_its_sender_wait_and_is_whole_afterwards(
+    http: Through, proxy: FaultProxy, kind: str | None, attributes: dict[str, int]
+) -> None:
+    """A proxy that took all that comes would run out of memory, and its clients would believe it sent."""
+    if kind:
+        path = http.add(kind, "upstream", **attributes)
+    else:
+        armed = proxy.arm(http.name, Trigger(event="request", stream="upstream", action="stall", when="after"))
+    pair = http.pair()
+    data = REQUEST + b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n" + bytes(60_000_000)
+    with ThreadPoolExecutor(1) as sending:
+        sent = sending.submit(pair.client.sendall, data)
+        with pytest.raises(TimeoutError):
+            sent.result(0.7)
+        http.api.ask("DELETE", path) if kind else armed.disarm()
+        assert received(pair.server, len(data)) == data
+        sent.result()
+
+
 # --- evidence -----------------------------------------------------------------------------------------------------
 
 
