@@ -450,7 +450,7 @@ def _stopped(lines: Sequence[Line], instance: str) -> Line:
 
 def judged(
     lines: Iterable[Line], *, flow: str = "moved", killed: Iterable[str] = (), lost: Sequence[LostLines] = (),
-    planted: Iterable[str] = (),
+    planted: Iterable[str] = (), repeating: Iterable[str] = (),
 ) -> FlowFinding:  # fmt: skip
     lines = list(lines)
     around = Surroundings(
@@ -458,6 +458,7 @@ def judged(
         planted_correlations=frozenset(uid(EVENTS[name].flow) for name in planted),
         planted_events=frozenset(uid(name) for name in planted),
         rules_by_event_type=AROUND.rules_by_event_type,
+        repeating_edges=frozenset(repeating),
     )
     return judge_flow(flows_of(lines)[uid(flow)], around, lost)
 

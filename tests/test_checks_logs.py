@@ -145,6 +145,15 @@ def test_only_enabled_rules_have_to_be_evaluated_and_only_for_their_event_type()
     assert surroundings_of(RULES, [], {}).rules_by_event_type == {"lead.stage.changed": {RULE}}
 
 
+def test_only_a_fault_that_repeats_lets_a_call_arrive_twice() -> None:
+    times: dict[str, Any] = {"injected_at": moment(1), "healed_at": moment(2), "proof": ""}
+    faults = [
+        Fault(kind="duplicate before request", place="automation→crm", hits=1, **times),
+        Fault(kind="cut", place="automation→pipeline", hits=1, **times),
+    ]
+    assert surroundings_of(RULES, [], {}, faults=faults).repeating_edges == {"automation→crm"}
+
+
 def replace_rule(**changes: Any) -> Any:
     return msgspec.structs.replace(RULES[0], **changes)
 

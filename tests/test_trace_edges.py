@@ -357,6 +357,8 @@ def test_a_call_that_reaches_its_peer_twice_is_broken() -> None:
     asked(story, "crm", "serve again", parent="call d1", cause="moved")
     answered(story, "crm", "serve again", 409, parent="call d1", cause="moved")
     assert broken_edges(story.lines) == [("call sent → request received at the peer", "excess", "crm")]
+    assert broken_edges(story.lines, repeating=["automation→pipeline"])
+    assert broken_edges(story.lines, repeating=["automation→crm"]) == []
 
 
 @pytest.mark.parametrize("arrives", [False, True])

@@ -91,7 +91,9 @@ class _Known:
     @cached_property
     def _around(self) -> Surroundings:
         evidence = self._evidence
-        return surroundings_of(evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances)
+        return surroundings_of(
+            evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances, faults=evidence.faults
+        )
 
     def explained(self, finding: Finding, severity: Severity) -> Finding:
         flow = finding.correlation_id or next((self._flows[w] for w in _words(finding) if w in self._flows), None)

@@ -91,5 +91,7 @@ def _one_flow(evidence: Evidence, correlation_id: str) -> OneFlow:
     lines = [line for line in evidence.lines if isinstance(line, InBand) and line.correlation_id == correlation_id]
     if not lines:
         return OneFlow(correlation_id, evidence, None)
-    around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances)
+    around = surroundings_of(
+        evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances, faults=evidence.faults
+    )
     return OneFlow(correlation_id, evidence, judge_flow(Flow(correlation_id, lines), around, evidence.lost_lines))

@@ -9,13 +9,15 @@ from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import EventPublished, EventSettled, EventStored, RuleEvaluated
 from harness.evidence.answers import answered_at
 from harness.evidence.evidence import Evidence
-from harness.evidence.records import Planted, RuleRow
+from harness.evidence.records import Fault, Planted, RuleRow
 from harness.trace.findings import FlowFinding, judge_flow
 from harness.trace.flow import Flow, Surroundings, flow_names, lines_by_flow
 from harness.trace.ledger import doubtful
 from harness.trace.render import shortest_trace
 
 NAME = "trace_complete"
+REPEATS = "duplicate"
+"""So begins the kind of a fault by which something passes an edge twice."""
 
 
 def surroundings_of(
@@ -23,6 +25,7 @@ def surroundings_of(
     planted: Iterable[Planted],
     killed_instances: Mapping[str, str],
     answered: Mapping[str, str] | None = None,
+    faults: Iterable[Fault] = (),
 ) -> Surroundings:
     """What the flows' own lines cannot know, from the other evidence."""
     by_event_type: dict[str, set[str]] = defaultdict(set)
@@ -36,13 +39,14 @@ def surroundings_of(
         planted_correlations=frozenset(message.correlation_id for message in planted),
         planted_events=frozenset(message.message_id for message in planted),
         rules_by_event_type={event_type: frozenset(names) for event_type, names in by_event_type.items()},
+        repeating_edges=frozenset(fault.place for fault in faults if fault.kind.startswith(REPEATS)),
     )
 
 
 def check(evidence: Evidence) -> Result:
     killed = evidence.killed_instances
     answered = answered_at(evidence) if killed else {}
-    around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, killed, answered)
+    around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, killed, answered, evidence.faults)
     lost, flows = evidence.lost_lines, flow_names(evidence.lines)
     doubted = doubtful(evidence.lines) | _not_looked_at(evidence, around.rules_by_event_type)
     found = (judge_flow(Flow(*flow), around, lost) for flow in lines_by_flow(evidence.lines, doubted).items())

@@ -131,10 +131,6 @@ class Database:
         with psycopg.connect(self._dsn, connect_timeout=5) as connection:
             return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
 
-    def waiting_for_locks(self) -> int:
-        """Sessions that wait for somebody else's lock right now."""
-        return self._number("SELECT count(*) AS found FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-
     def in_transaction(self, role: str) -> int:
         """Sessions of this role that are within a transaction right now."""
         return self._number(

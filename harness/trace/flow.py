@@ -56,6 +56,8 @@ class Surroundings:
     planted_events: frozenset[str] = frozenset()
     rules_by_event_type: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Enabled rules, by the event type that triggers them."""
+    repeating_edges: frozenset[str] = frozenset()
+    """Edges on which a fault of ours has repeated what passed."""
 
 
 def flow_names(lines: Iterable[Line]) -> set[str]:

@@ -43,6 +43,28 @@ class Outcome:
 UNKNOWN = Outcome("unknown", None)
 
 
+class _Loop:
+    """The event loop, as pika uses it: an error that pika does not foresee while it connects ends the life at once.
+
+    A socket that is reset right after it was connected is such a one; pika would wait for it until its time-out.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, broke: Callable[[str], None]) -> None:
+        self._loop, self._broke = loop, broke
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def add_writer(self, socket: Any, callback: Callable[[], object]) -> None:
+        self._loop.add_writer(socket, self._guarded, callback)
+
+    def _guarded(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except OSError as error:
+            self._broke(f"connection lost while it was made: {logs.describe(error)}")
+
+
 class Life:
     def __init__(self, settings: Settings, purpose: str, on_change: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -61,7 +83,7 @@ class Life:
             on_open_callback=lambda connection: connection.channel(on_open_callback=self._on_channel_open),
             on_open_error_callback=self._on_closed,
             on_close_callback=self._on_closed,
-            custom_ioloop=loop,
+            custom_ioloop=_Loop(loop, self.end),
         )
         self._on_change = on_change
         self._connection.add_on_connection_blocked_callback(lambda *_: self._block(True))

@@ -29,14 +29,16 @@ def completed_was_sent(flow: Flow, _around: Surroundings) -> Iterator[Obligation
             yield Obligation("call sent → completed", line, "orphan", "call.sent", line.service)
 
 
-def call_reached_peer(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    """An answer proves that the peer received the call; a call without answer may have been received or not."""
+def call_reached_peer(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
+    """An answer proves that the peer received the call; a call without answer may have been received or not. It is
+    received once, unless a fault of ours has repeated it on its way."""
     received = tally(line.parent_span_id for line in flow.of(HttpRequestReceived))
     answered = {line.span_id for line in flow.of(CallCompleted) if line.http_status is not None}
     for line in flow.of(CallSent):
         if line.peer in INSIDE:
             count = received[line.span_id]
-            state: State = "excess" if count > 1 else "open" if not count and line.span_id in answered else "closed"
+            excess = count > 1 and f"{line.service}→{line.peer}" not in around.repeating_edges
+            state: State = "excess" if excess else "open" if not count and line.span_id in answered else "closed"
             yield Obligation(REACHED, line, state, f"http.request.received at {line.peer}", line.peer)
 
 
