@@ -113,9 +113,12 @@ def site(server: ProxyServer, caller: Caller) -> FaultSite:
         database=nothing,
         broker=nothing,
         recording=Recording(),
+        node=nothing,
+        target=nothing,
         service=lambda _: cast(Any, caller),
-        memory_alarm=nothing,
         log=list,
+        sinks=nothing,
+        published=nothing,
     )
 
 
