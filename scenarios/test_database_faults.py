@@ -77,9 +77,11 @@ def test_a_table_that_is_locked_for_a_while_costs_no_event(world: World) -> None
 
 def test_a_database_that_can_only_be_read_is_an_outage_like_any_other(world: World) -> None:
     leads = world.known_leads(3)
-    with slow(world.site, "automation→crm", delay_ms=100):
+    with slow(world.site, "automation→crm", delay_ms=100) as delay:
         moves = world.move_all(leads, "qualified")
         world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
+        waiting = world.unanswered_calls()
+        delay.add(waiting, f"{waiting} calls to crm were on their way")
         with read_only(world.site):
             refused = world.move_all(leads, "proposal")
             for service in world.target.services:

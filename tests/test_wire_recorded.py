@@ -274,14 +274,14 @@ def test_a_confirm_that_is_dropped_never_comes(urls: list[str], proxy: FaultProx
 
     def publish() -> None:
         try:
-            channel.basic_publish("", "work", b"unknown", mandatory=True)
+            publishing.basic_publish("", "work", b"unknown", mandatory=True)
         except pika.exceptions.AMQPError as error:
             ended.append(error)
 
-    channel = pika.BlockingConnection(pika.URLParameters(urls[1])).channel()
-    channel.queue_declare("work", durable=True)
-    channel.queue_purge("work")
-    channel.confirm_delivery()
+    publishing = pika.BlockingConnection(pika.URLParameters(urls[1])).channel()
+    publishing.queue_declare("work", durable=True)
+    publishing.queue_purge("work")
+    publishing.confirm_delivery()
     publisher = threading.Thread(target=publish)
     publisher.start()
     assert len(armed.fired(within_s=5)) == 1

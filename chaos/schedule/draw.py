@@ -33,7 +33,7 @@ _WHEN: tuple[Literal["before", "after"], ...] = ("before", "after")
 _AT_AN_EVENT = 0.5
 _WITHOUT_TRAFFIC = ("client→automation",)
 """Edges that no step of a lane uses."""
-_WEIGHTS: dict[Group, int] = {"network": 3, "process": 4, "broker": 2, "database": 2, "outside": 3, "wire": 4}
+_WEIGHTS: dict[Group, int] = {"network": 4, "process": 4, "broker": 3, "database": 3, "outside": 3, "wire": 4}
 _TO_THE_END = 0.2
 """So many faults last until the lanes have come to their end."""
 
@@ -41,7 +41,7 @@ _TO_THE_END = 0.2
 def draw(seed: int, number: int, target: Target, *, on_the_wire: bool) -> Schedule:
     """Schedule ``number`` of a seed. ``on_the_wire``: the fault proxy reads the wire, so events can be moments."""
     random = Random(f"gauntlet explore {seed} {number}")
-    kinds = _swarm(random, [kind for kind in KINDS.values() if on_the_wire or not kind.on_the_wire])
+    kinds = _swarm(random, [kind for kind in KINDS.values() if on_the_wire or not kind.needs_our_proxy])
     faults = _Faults(random, target, kinds, on_the_wire=on_the_wire).draw()
     lanes = _Lanes(random, target, faults).draw()
     placed = tuple(_at_a_step(random, fault, lanes) for fault in faults)

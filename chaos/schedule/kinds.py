@@ -11,19 +11,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from chaos.faults.broker import memory_alarm, unbound
-from chaos.faults.database import refusing_writes
-from chaos.faults.in_flight import in_flight
+from chaos.faults import broker, database
+from chaos.faults.broker.alarm import MEMORY
+from chaos.faults.broker.bindings import BINDINGS
+from chaos.faults.broker.exchange import EXCHANGE
+from chaos.faults.broker.full import WORK_QUEUE
 from chaos.faults.network import cut
-from chaos.faults.process import killed, paused, stopped
+from chaos.faults.process import killed, paused, restarted, stopped
 from chaos.faults.receiver import receiver_answers
 from chaos.faults.site import Attestation, FaultSite
 from chaos.faults.toxic import toxic
 from chaos.proxy.wire import known_events
 from chaos.schedule import moments
 from chaos.schedule.schedule import Moment, PlannedFault, Schedule, ScheduleError, Stream, Value, known
+from harness.contract.log_lines import CallCompleted
 from harness.environment.proxies import protocol_of
-from harness.evidence.clock import wall_now
+from harness.evidence.clock import monotonic_ns, wall_now
 from harness.sinks.inbox import MAIL
 from harness.target import Target
 
@@ -57,10 +60,15 @@ class Kind:
     lasts_ms: tuple[int, ...] = LASTS_MS
     sets_off: Callable[[Target, str], list[Moment]] = _nothing
     action: Action | None = None
+    counted: bool = False
     at: Callable[[Moment], bool] = lambda moment: True
     exhausts: Callable[[str], bool] = lambda place: False
     in_the_broker: Callable[[str], bool] = lambda place: False
     needs: str = ""
+
+    @property
+    def needs_our_proxy(self) -> bool:
+        return self.on_the_wire or self.counted
 
     @property
     def on_the_wire(self) -> bool:
@@ -130,45 +138,18 @@ def _number(fault: PlannedFault, name: str) -> int:
 
 
 @contextmanager
-def _with_hands_full(
-    site: FaultSite, fault: PlannedFault, block: AbstractContextManager[Attestation]
-) -> Iterator[Attestation]:
-    """Attested by what the services next to the place had in hand meanwhile."""
-    services = _services_at(fault)
-    began = wall_now()
-    with block as attestation:
+def _cut(site: FaultSite, fault: PlannedFault) -> Iterator[Attestation]:
+    """Attested by connections that were dropped, and by what was asked in vain meanwhile."""
+    began, began_ns = wall_now(), monotonic_ns()
+    near, _, far = fault.place.partition("→")
+    with cut(site, fault.place) as attestation:
         yield attestation
-        hits = in_flight(site.log(), services, since=began)
-        attestation.add(hits, f"{hits} requests, calls, deliveries or unsent events were in hand")
-
-
-def _services_at(fault: PlannedFault) -> set[str] | None:
-    """None: all, for what they share."""
-    near, arrow, far = fault.place.partition("→")
-    if arrow:
-        return {far} if near == "client" else {near}
-    return {fault.place} if KINDS[fault.kind].group == "process" and fault.place not in SERVERS else None
-
-
-def _cut(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
-    return _with_hands_full(site, fault, cut(site, fault.place))
-
-
-@contextmanager
-def _seen_by_the_proxy(
-    site: FaultSite, edge: str, toxic: str, block: AbstractContextManager[Attestation]
-) -> Iterator[Attestation]:
-    """Attested by what the toxic has really acted on, as its proxy counts it."""
-    before = _acted(site, edge, toxic)
-    with block as attestation:
-        yield attestation
-        hits = _acted(site, edge, toxic) - before
-        attestation.add(hits, f"the toxic acted on {hits} connections or chunks")
-
-
-def _acted(site: FaultSite, edge: str, toxic: str) -> int:
-    acted = site.proxy.seen(edge).toxics.get(toxic)
-    return acted.connections + acted.chunks if acted else 0
+        calls = [line for line in site.log() if isinstance(line, CallCompleted) and line.ts > began]
+        vain = sum((call.service, call.peer, call.http_status) == (near, far, None) for call in calls)
+        if near == "client":
+            asked = [operation for operation in site.recording.operations if operation.returned_ns > began_ns]
+            vain += sum(operation.outcome == "unknown" for operation in asked)
+        attestation.add(vain, f"{vain} were asked in vain")
 
 
 def _toxic(kind: str, **attributes: str | int) -> Injection:
@@ -176,25 +157,18 @@ def _toxic(kind: str, **attributes: str | int) -> Injection:
 
     def inject(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
         values = {name: _number(fault, of) if isinstance(of, str) else of for name, of in attributes.items()}
-        stream = str(fault.parameters["stream"])
-        block = toxic(site, fault.place, kind=kind, stream=stream, attributes=values)
-        if site.proxy.wire_aware:
-            return _seen_by_the_proxy(site, fault.place, f"{kind}-{stream}", block)
-        return _with_hands_full(site, fault, block)
+        stream: Stream = "upstream" if fault.parameters["stream"] == "upstream" else "downstream"
+        return toxic(site, fault.place, kind=kind, stream=stream, attributes=values)
 
     return inject
 
 
-def _process(how: Callable[[FaultSite, str], AbstractContextManager[Attestation]]) -> Injection:
-    return lambda site, fault: _with_hands_full(site, fault, how(site, fault.place))
+def _at_its_place(how: Callable[[FaultSite, str], AbstractContextManager[Attestation]]) -> Injection:
+    return lambda site, fault: how(site, fault.place)
 
 
-def _broker(how: Callable[[FaultSite], AbstractContextManager[Attestation]]) -> Injection:
-    return lambda site, fault: _with_hands_full(site, fault, how(site))
-
-
-def _refused(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
-    return _with_hands_full(site, fault, refusing_writes(site, fault.place))
+def _full(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
+    return broker.queue_full(site, fault.place, max_length=_number(fault, "max_length"))
 
 
 def _answers(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
@@ -221,6 +195,19 @@ def _processes(target: Target) -> tuple[str, ...]:
     return (*target.services, *SERVERS)
 
 
+def _tables(target: Target) -> tuple[str, ...]:
+    return target.database.transient
+
+
+def _broker_clients(target: Target) -> tuple[str, ...]:
+    """The edges that lead there, and the server itself for all of them."""
+    return (*(edge for edge in target.edges if edge.endswith("→broker")), "rabbitmq")
+
+
+def _database_clients(target: Target) -> tuple[str, ...]:
+    return (*(edge for edge in target.edges if edge.endswith("→database")), "postgres")
+
+
 def _written_by_requests(target: Target) -> tuple[str, ...]:
     """Whoever does background work takes a refusal that nobody foresaw for final: it ends, or lets the event die."""
     own = moments.consumer(target)
@@ -230,6 +217,14 @@ def _written_by_requests(target: Target) -> tuple[str, ...]:
 
 def _only(place: str, target: Target) -> tuple[str, ...]:
     return (place,)
+
+
+def _always(place: str) -> bool:
+    return True
+
+
+def _never(place: str) -> bool:
+    return False
 
 
 def _outward(place: str) -> bool:
@@ -256,7 +251,7 @@ _NETWORK = (
     *(
         Kind(
             name=name, group="network", places=_edges, inject=_toxic(name, **attributes),
-            choices={**STREAMS, **choices}, sets_off=_retries_if_called, exhausts=_outward,
+            choices={**STREAMS, **choices}, sets_off=_retries_if_called, exhausts=_outward, counted=True,
         )
         for name, attributes, choices in (
             ("latency", {"latency": "delay_ms"}, {"delay_ms": (30, 200, 700)}),
@@ -273,30 +268,42 @@ _NETWORK = (
 
 _PROCESSES = tuple(
     Kind(
-        name=name, group="process", places=_processes, inject=_process(how),
+        name=name, group="process", places=_processes, inject=_at_its_place(how), lasts_ms=lasts_ms,
         sets_off=_comes_back if how is not paused else _nothing, in_the_broker=lambda place: place == "rabbitmq",
     )
-    for name, how in (("SIGKILL", killed), ("SIGTERM", stopped), ("SIGSTOP", paused))
+    for name, how, lasts_ms in (
+        ("SIGKILL", killed, LASTS_MS), ("SIGTERM", stopped, LASTS_MS), ("SIGSTOP", paused, LASTS_MS),
+        ("restart", restarted, ()),
+    )
 )  # fmt: skip
 
 
-def _always(place: str) -> bool:
-    return True
+_BROKER = tuple(
+    Kind(
+        name=name, group="broker", places=places, inject=inject, choices=choices, lasts_ms=lasts_ms,
+        sets_off=_comes_back, in_the_broker=_always, needs="rabbitmq",
+    )
+    for name, places, inject, choices, lasts_ms in (
+        ("unbound", partial(_only, BINDINGS), _at_its_place(broker.unbound), {}, LASTS_MS),
+        ("memory alarm", partial(_only, MEMORY), _at_its_place(broker.memory_alarm), {}, LASTS_MS),
+        ("queue full", partial(_only, WORK_QUEUE), _full, {"max_length": (3, 1)}, LASTS_MS),
+        ("exchange deleted", partial(_only, EXCHANGE), _at_its_place(broker.exchange_deleted), {}, ()),
+        ("connections closed", _broker_clients, _at_its_place(broker.closed), {}, ()),
+    )
+)  # fmt: skip
 
-
-_SERVERS_OWN = (
+_DATABASE = tuple(
     Kind(
-        name="unbound", group="broker", places=partial(_only, "the work queue's bindings"), inject=_broker(unbound),
-        in_the_broker=_always, needs="rabbitmq",
-    ),
-    Kind(
-        name="memory alarm", group="broker", places=partial(_only, "the broker's memory"),
-        inject=_broker(memory_alarm), in_the_broker=_always, needs="rabbitmq",
-    ),
-    Kind(
-        name="writes refused", group="database", places=_written_by_requests, inject=_refused,
-        lasts_ms=(200, 500, 900), sets_off=_retries, exhausts=_always, needs="postgres",
-    ),
+        name=name, group="database", places=places, inject=_at_its_place(how), lasts_ms=lasts_ms,
+        sets_off=sets_off, exhausts=exhausts, needs="postgres",
+    )
+    for name, places, how, lasts_ms, sets_off, exhausts in (
+        ("writes refused", _written_by_requests, database.refusing_writes, (200, 500, 900), _retries, _always),
+        ("table locked", _tables, database.locked, LASTS_MS, _retries, _never),
+        ("read-only", partial(_only, "postgres"), database.read_only, LASTS_MS, _nothing, _never),
+        ("sessions terminated", _database_clients, database.terminated, (), _comes_back, _never),
+        ("connections exhausted", _database_clients, database.exhausted, LASTS_MS, _nothing, _never),
+    )
 )  # fmt: skip
 
 _OUTSIDE = tuple(
@@ -334,4 +341,4 @@ _WIRE = tuple(
     for action, choices, lasts_ms, at in _ACTIONS
 )  # fmt: skip
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_NETWORK, *_PROCESSES, *_SERVERS_OWN, *_OUTSIDE, *_WIRE)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_NETWORK, *_PROCESSES, *_BROKER, *_DATABASE, *_OUTSIDE, *_WIRE)}

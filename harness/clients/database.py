@@ -153,13 +153,6 @@ class Database:
         with self._connection() as connection:
             connection.execute(statement.encode())
 
-    def terminate_backends(self, role: str) -> int:
-        """Have the server close all sessions of a role, whatever they are doing; how many there were."""
-        with self._connection() as connection:
-            query = "SELECT count(pg_terminate_backend(pid)) AS found FROM pg_stat_activity WHERE usename = %s"
-            row = connection.execute(query, (role,)).fetchone()
-        return int(row["found"]) if row else 0
-
     def clean_slate(self) -> None:
         """Empty the target's transient tables. Only for a system at rest: there must be nothing left to lose."""
         spec = self._target.database
