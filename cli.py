@@ -365,6 +365,22 @@ def bench_judge(operations: int) -> None:
     sys.exit(PASS if done.met else FAIL)
 
 
+@gauntlet.command("bench-proxy")
+def bench_proxy() -> None:
+    """Measure what the fault proxy costs.
+
+    Added round trips and the speed of one stream, beside a bare relay and toxiproxy-server; takes less than a minute.
+    Exit code 1 if a target is missed.
+    """
+    from rich.console import Console
+
+    from scenarios.bench.proxy import measure, table
+
+    done = measure(_progress)
+    Console().print(table(done))
+    sys.exit(PASS if done.met else FAIL)
+
+
 @gauntlet.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")

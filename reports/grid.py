@@ -25,6 +25,8 @@ _MARKS: dict[State, tuple[str, str]] = {
 }
 _TOLD: tuple[State, ...] = ("pass", "fail", "unknown", "not applicable", "running", "waiting", "not run")
 _MOST_REDS = 20
+_COLUMN = 6
+"""As narrow as a column may become on a small terminal."""
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -87,9 +89,9 @@ class Grid:
             caption=self.key or None,
             caption_justify="left",
         )
-        table.add_column(self.corner, no_wrap=True)
+        table.add_column(self.corner, overflow="fold")
         for column in self.columns():
-            table.add_column(column, justify="center", overflow="fold")
+            table.add_column(column, justify="center", overflow="fold", min_width=min(len(column), _COLUMN))
         for row, cells in self.rows().items():
             table.add_row(row, *(_marks(cells.get(column, ())) for column in self.columns()))
         return table

@@ -9,6 +9,7 @@ import pytest
 from chaos.faults.database import exhausted, locked, read_only, terminated
 from chaos.faults.network import slow
 from chaos.faults.process import restarted
+from chaos.faults.server_log import ServerLog
 from harness.clients.together import together
 from harness.environment.waiting import eventually
 from scenarios.world import WITHIN_S, World
@@ -66,18 +67,21 @@ def test_a_lead_that_is_locked_too_long_is_refused_for_now_and_no_other_waits(wo
 
 def test_a_table_that_is_locked_for_a_while_costs_no_event(world: World) -> None:
     leads = world.known_leads(3)
+    told = ServerLog(world.stack.database)
     with locked(world.site, "automation.automation_executions"):
         assert {move.outcome for move in world.move_all(leads, "qualified")} == {"ok"}
-        eventually(world.database.waiting_for_locks, within_s=WITHIN_S, describe="a statement that waits for the lock")
+        eventually(lambda: told.count("lock timeout"), within_s=WITHIN_S, describe="a statement that gives up waiting")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
 
 
 def test_a_database_that_can_only_be_read_is_an_outage_like_any_other(world: World) -> None:
     leads = world.known_leads(3)
-    with slow(world.site, "automation→crm", delay_ms=100):
+    with slow(world.site, "automation→crm", delay_ms=100) as delay:
         moves = world.move_all(leads, "qualified")
         world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
+        waiting = world.unanswered_calls()
+        delay.add(waiting, f"{waiting} calls to crm were on their way")
         with read_only(world.site):
             refused = world.move_all(leads, "proposal")
             for service in world.target.services:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from chaos.faults.in_hand import in_hand
+from chaos.faults.in_flight import in_flight
 from chaos.faults.network import slow
 from chaos.faults.process import killed, paused, restarted, stopped
 from chaos.faults.site import Attestation, FaultSite
@@ -52,4 +52,4 @@ def _kept(world: World, place: str) -> int:
     """What is slow on its way: events to the broker, or what its service has begun."""
     if place == "rabbitmq":
         return world.database.unsent_events()
-    return in_hand(world.site, SLOW[place].partition("→")[0], at=wall_now())[0]
+    return in_flight(world.lines(), [SLOW[place].partition("→")[0]], since=wall_now())

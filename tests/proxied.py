@@ -106,7 +106,7 @@ class ProxyServer:
 
     def through(self, **fields: Any) -> Through:
         """A new proxy with an upstream of its own."""
-        upstream, name = self.listener(), self.name()
+        upstream, name = self.listener(), fields.get("name") or self.name()
         body = {"name": name, "listen": "127.0.0.1:0", "upstream": address_of(upstream), **fields}
         answer = self.ask("POST", "/proxies", body)
         assert answer.status_code == 201, answer.text

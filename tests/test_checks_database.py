@@ -390,6 +390,13 @@ def test_a_copy_that_was_returned_before_one_that_was_routed_passes() -> None:
     assert commit(tap=taps(tapped("moved", queues=()))).status == "pass"
 
 
+def test_a_message_without_an_id_fails_unless_we_have_sent_it() -> None:
+    nameless = tapped("poison", message_id=None, app_id="gauntlet")
+    assert commit(tap=(*taps(), nameless)).status == "pass"
+    finding = the_finding(commit(tap=(*taps(), msgspec.structs.replace(nameless, app_id="crm"))))
+    assert finding.says == "a lead.stage.changed with id None was published, but no outbox holds it"
+
+
 def test_a_planted_message_needs_no_outbox_row() -> None:
     assert commit(tap=taps(tapped("poison")), plan=[planted()]).status == "pass"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from harness.checks.errors_explained import PROPERTY, RECOVERY_S
 from harness.checks.verdict import Result
@@ -149,3 +150,9 @@ def test_where_lines_were_lost_their_absence_is_no_doubt_of_this_property() -> N
     story = Story()
     asked(story, "pipeline", "patch")
     assert PROPERTY.check(evidence(story.lines, lost=[lost], operations=(lead_asked(),))).status == "idle"
+
+
+def test_a_message_of_ours_breaks_nothing_and_so_explains_nothing() -> None:
+    planted = replace(fault(place="lead.stage.changed"), kind="planted malformed")
+    assert the_finding(explained(at(BEGAN + 1), planted))
+    assert explained(at(BEGAN + 1), planted, fault()).status == "pass"

@@ -6,11 +6,12 @@ from typing import Any
 
 from harness.checks.entity_event_order import PROPERTY
 from harness.checks.verdict import Result
-from harness.evidence.records import Rows
+from harness.evidence.records import Fault, Rows
 from tests.builders import (
     Story,
     evidence,
     happy_evidence,
+    published,
     received,
     settled,
     stored,
@@ -85,3 +86,30 @@ def test_an_event_handled_before_the_last_one_is_settled_fails() -> None:
 def test_another_entity_has_an_order_of_its_own() -> None:
     rows = Rows(outbox=(stored("moved"), stored("poison", service="pipeline", entity_version=2)))
     assert PROPERTY.check(evidence(rows=rows, tap=(tapped("poison"), tapped("moved")))).status == "pass"
+
+
+def reordered_after(*before: str, received_: tuple[str, ...]) -> Result:
+    """``before``: what was done when a fault of ours turned the queue around; then these were received and handled."""
+    story = Story()
+    for step in before:
+        if step.startswith("receive "):
+            received(story, step.removeprefix("receive "), f"before {step}")
+        else:
+            published(story, step)
+    since = story.write("crm", "metrics.snapshot").ts
+    for event in received_:
+        received(story, event, event)
+        story.write("automation", "rule.evaluated", f"rule {event}", parent=event, event=event, cause=event)
+        settled(story, event, event)
+    fault = Fault(kind="reordered", place="the work queue", injected_at=since, healed_at=since, hits=2, proof="")
+    return PROPERTY.check(evidence(story.lines, rows=Rows(outbox=(FIRST, SECOND)), faults=(fault,)))
+
+
+def test_what_waited_in_a_queue_that_we_turned_around_is_received_and_handled_as_it_lies_there() -> None:
+    assert reordered_after("moved", "poison", received_=("poison", "moved")).status != "fail"
+
+
+def test_what_was_published_or_received_otherwise_keeps_its_order_although_we_turned_a_queue_around() -> None:
+    assert reordered_after("moved", received_=("poison", "moved")).status == "fail"
+    again = reordered_after("moved", "poison", "receive poison", "receive moved", received_=())
+    assert the_finding(again).says == "lead.stage.changed version 1 was received after version 2"

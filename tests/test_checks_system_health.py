@@ -72,6 +72,26 @@ def test_ready_without_a_server_fails(kind: str, place: str) -> None:
     assert the_finding(judged(asked(GONE + 5, True), faults=(fault(kind, place),), lines=lines))
 
 
+def test_ready_with_a_database_that_can_only_be_read_fails() -> None:
+    assert the_finding(judged(asked(GONE + 5, True), faults=(fault("read-only", "postgres"),)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("terminated", "crm→database"), ("exhausted", "crm→database"), ("restart", "postgres"), ("closed", "crm→broker")],
+)
+def test_ready_while_connections_come_back_is_no_lie(kind: str, place: str) -> None:
+    assert judged(asked(GONE + 5, True), faults=(fault(kind, place),)).status != "fail"
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("terminated", "crm→database"), ("exhausted", "crm→database"), ("restart", "postgres"), ("closed", "crm→broker")],
+)
+def test_not_ready_long_after_connections_were_taken_fails(kind: str, place: str) -> None:
+    assert the_finding(judged(asked(BACK + 3, False), faults=(fault(kind, place),)))
+
+
 def test_not_ready_long_after_the_outage_fails() -> None:
     finding = the_finding(judged(asked(BACK + 3, False)))
     assert f"crm said that it is not ready at {moment(BACK + 3)}, 2.5 s and more after the outage" in finding.says

@@ -101,6 +101,14 @@ def test_an_event_given_up_at_once_because_nobody_answered_is_blamed_on_the_outa
         ("memory alarm", "the broker's memory", "broker"),
         ("deleted", "the work queue", "broker"),
         ("cut", "automation→database", "database"),
+        ("restart", "postgres", "database"),
+        ("clock", "crm", "crm"),
+        ("read-only", "postgres", "database"),
+        ("terminated", "automation→database", "database"),
+        ("exhausted", "postgres", "database"),
+        ("closed", "automation→broker", "broker"),
+        ("deleted", "the exchange", "broker"),
+        ("full at 1", "the work queue", "broker"),
     ],
 )
 def test_every_fault_that_takes_a_dependency_away_is_an_outage(kind: str, place: str, dependency: str) -> None:
@@ -173,6 +181,9 @@ def test_a_death_long_before_or_after_an_outage_is_not_blamed_on_it(since: int) 
         ("cut", "pipeline→broker"),
         ("writes to crm.deals refused", "database rows"),
         ("SIGKILL", "automation"),
+        ("table locked", "automation.timers"),
+        ("planted malformed", "lead.stage.changed"),
+        ("reordered", "the queue's order"),
     ],
 )
 def test_what_takes_no_dependency_from_automation_is_no_outage_of_its(kind: str, place: str) -> None:
@@ -258,3 +269,26 @@ def test_a_server_is_lost_by_all_and_a_service_by_who_calls_it() -> None:
         ("database", ["automation", "crm", "pipeline"]),
         ("crm", ["automation", "pipeline"]),
     ]
+
+
+@pytest.mark.parametrize(("kind", "place"), [("cut", "crm→database"), ("read-only", "postgres")])
+def test_what_is_wholly_gone_must_be_seen_by_whoever_looks(kind: str, place: str) -> None:
+    (outage,) = outages(target(), [fault(kind, place)])
+    assert outage.total
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("restart", "rabbitmq"),
+        ("clock", "pipeline"),
+        ("terminated", "crm→database"),
+        ("exhausted", "postgres"),
+        ("closed", "rabbitmq"),
+        ("deleted", "the exchange"),
+        ("full at 1", "the work queue"),
+    ],
+)
+def test_what_is_there_again_at_once_or_for_some_may_be_missed(kind: str, place: str) -> None:
+    (outage,) = outages(target(), [fault(kind, place)])
+    assert not outage.total

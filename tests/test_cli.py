@@ -47,6 +47,9 @@ def test_a_missing_server_is_named_with_its_remedy_before_anything_runs(tmp_path
         (["check", "no-such-run"], "no-such-run"),
         (["check"], "no run in"),
         (["frobnicate"], "frobnicate"),
+        (["matrix", "--edge", "nowhere"], "there are: client→crm"),
+        (["matrix", "--toxic", "lattency"], "there are: latency"),
+        (["crash-sweep", "--service", "broker"], "there are: crm, pipeline, automation"),
         (["gate", "-k", "no_scenario_has_this_name", "-n", "1"], "deselected"),
     ],
 )
@@ -54,6 +57,14 @@ def test_wrong_usage_says_what_was_wrong_and_exits_3(words: list[str], says: str
     done = _gauntlet(*words, cwd=tmp_path)
     assert done.returncode == 3, done.stdout + done.stderr
     assert says in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["matrix", "crash-sweep"])
+def test_what_needs_the_wire_aware_proxy_says_so_before_anything_runs(command: str, tmp_path: Path) -> None:
+    done = _gauntlet(command, cwd=tmp_path, GAUNTLET_PROXY="toxiproxy")
+    assert done.returncode == 3
+    assert "GAUNTLET_PROXY=wire" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.fixture(scope="module")

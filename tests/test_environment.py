@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.environment import keeper, provide
+from harness.environment import faketime, keeper, provide
 from harness.environment.failures import EnvironmentFailed, MissingServers
 from harness.environment.owner import Keeper
 from harness.environment.ports import PortLease
@@ -147,7 +147,7 @@ def test_a_broker_that_is_too_old_counts_as_missing(monkeypatch: pytest.MonkeyPa
 
 _OWN_A_SLEEPER = """
 import os, subprocess, sys
-from harness.environment import keeper, provide
+from harness.environment import faketime, keeper, provide
 from harness.environment.owner import Keeper
 watch = Keeper()
 mark = {keeper.STACK: str(watch.state_dir), keeper.PROCESS: "sleeper", "PATH": os.environ["PATH"]}
@@ -225,6 +225,25 @@ def test_a_pause_reaches_descendants_in_sessions_of_their_own(watch: Keeper, tmp
     assert not keeper.members(watch.state_dir)
 
 
+def test_a_process_gets_a_clock_that_is_wrong_and_leaves_nothing_of_it_behind(watch: Keeper, tmp_path: Path) -> None:
+    """Where libfaketime is installed; elsewhere the error says how."""
+    process = _process(watch, tmp_path, "date +%s; exec sleep 60")
+    if faketime.library() is None:
+        with pytest.raises(EnvironmentFailed, match="apt-get install faketime"):
+            process.start(skew_s=3600)
+        return
+    process.start(skew_s=3600)
+    eventually(lambda: process.log.read_text().endswith("\n"), within_s=5, describe="the process to tell the time")
+    assert abs(int(process.log.read_text()) - time.time() - 3600) < 60
+    assert process.starts[-1].skew_s == 3600
+    process.kill()
+    assert not list(Path("/dev/shm").glob(f"*faketime*{process.starts[-1].pid}"))
+    process.start()
+    assert process.starts[-1].skew_s == 0
+    eventually(lambda: process.log.read_text().endswith("\n"), within_s=5, describe="the process to tell the time")
+    assert abs(int(process.log.read_text()) - time.time()) < 60
+
+
 def test_another_stack_s_process_is_never_signalled(watch: Keeper, tmp_path: Path) -> None:
     bystander = subprocess.Popen(["sleep", "60"], cwd=watch.state_dir)
     try:
@@ -280,3 +299,17 @@ def test_without_rights_nothing_is_tried_and_the_command_is_named(
     with pytest.raises(MissingServers, match="apt-get install rabbitmq-server"):
         provide.provide()
     assert not apt_log.exists()
+
+
+def test_libfaketime_is_installed_where_it_may_and_a_stack_comes_up_without(
+    apt_log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("GAUNTLET_RABBITMQ_BIN")
+    monkeypatch.setenv("GAUNTLET_LIBFAKETIME", str(tmp_path / "nothing"))
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho $@ >> {apt_log}\nexit 100\n", encoding="utf-8")
+    monkeypatch.setattr(provide, "_install_toxiproxy", lambda say: None)
+    said: list[str] = []
+    assert provide.provide(on_step=said.append).rabbitmq.exists()
+    assert "faketime" in apt_log.read_text() or "update" in apt_log.read_text()
+    assert any("going on without" in one for one in said)

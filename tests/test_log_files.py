@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.contract.log_lines import Line, kind_of
 from harness.evidence.evidence import within
-from harness.evidence.log_files import END, ProcessLog, read_process_log
+from harness.evidence.log_files import END, ProcessLog, last_line, read_process_log
 from harness.evidence.log_tail import LogTail
 from harness.evidence.records import ProcessStart
 from tests.builders import decoded, line_fields, moment, raw, read_lines, read_raw, steady
@@ -291,6 +291,48 @@ def test_a_tail_gives_whole_new_lines_and_passes_over_broken_ones(tmp_path: Path
     (tmp_path / "crm-2.ndjson").write_bytes(new[2] + b"\n")
     assert [line.seq for line in tail.read_on()] == [2, 3, 4]
     assert all(kind_of(line) == "library.message" for line in tail.lines)
+
+
+# --- a skewed clock ---------------------------------------------------------------------------------------------
+
+
+def fast_by_an_hour(lines: Sequence[Line]) -> bytes:
+    return content(lines).replace(b'"2026-01-01T00:', b'"2026-01-01T01:')
+
+
+@pytest.mark.parametrize("torn", [b"", b"boom\n"], ids=["faultless", "with a broken line"])
+def test_the_lines_of_a_process_with_a_skewed_clock_say_when_they_were_written_by_the_true_one(
+    tmp_path: Path, torn: bytes
+) -> None:
+    (tmp_path / "log").write_bytes(fast_by_an_hour(process()[:5]) + torn)
+    start = ProcessStart(service="crm", file="log", how="killed", ended_at=moment(9), skew_s=3600.0)
+    log = read_process_log(tmp_path / "log", start)
+    assert [line.ts for line in log.lines] == [moment(second) for second in range(5)]
+    assert [problem for _, problem in problems(log) if "ts" in problem] == []
+    assert len(within(log, moment(1), moment(3)).lines) == 2
+    found = last_line(tmp_path / "log", skew_s=3600.0)
+    assert found is not None
+    assert found.ts == moment(4)
+
+
+def test_a_broken_line_of_a_process_with_a_skewed_clock_keeps_its_place_in_true_time(tmp_path: Path) -> None:
+    lines = fast_by_an_hour(process()).replace(b'"level":"info"', b'"level":"loud"')
+    (tmp_path / "log").write_bytes(lines)
+    log = read_process_log(tmp_path / "log", ProcessStart(service="crm", file="log", how="running", skew_s=3600.0))
+    assert [broken.ts for broken in log.broken] == [moment(second) for second in range(7)]
+
+
+def test_a_process_whose_clock_was_right_after_all_is_read_as_wrong(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(content(process()))
+    start = ProcessStart(service="crm", file="log", how="stopped", ended_at=moment(9), skew_s=-3600.0)
+    assert "when its process had ended" in problems(read_process_log(tmp_path / "log", start))[-1][1]
+
+
+def test_a_tail_corrects_what_a_process_with_a_skewed_clock_writes(tmp_path: Path) -> None:
+    tail = LogTail(tmp_path, skews_s=lambda: {"crm-2.ndjson": 3600.0})
+    (tmp_path / "crm-1.ndjson").write_bytes(content(process()[:2]))
+    (tmp_path / "crm-2.ndjson").write_bytes(fast_by_an_hour(process()[2:4]))
+    assert [line.ts for line in tail.read_on()] == [moment(second) for second in range(4)]
 
 
 # --- against a slow, obvious twin -------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from chaos.faults.in_hand import connections_to, in_hand, in_vain
+from chaos.faults.felt import connections_to, in_vain
+from chaos.faults.in_flight import in_flight
 from chaos.faults.site import Attestation, FaultSite, injected
 from harness.environment.capabilities import FaultableProcess
 from harness.evidence.clock import wall_now
@@ -60,7 +61,8 @@ def _felt(
     with injected(site, kind, place, effect=effect, undo=undo) as attestation:
         yield attestation
         if place in site.target.services:
-            attestation.add(*in_hand(site, place, at=began))
+            count = in_flight(site.log(), [place], since=began)
+            attestation.add(count, f"{place} had {count} requests, calls, deliveries and events in hand")
             attestation.add(*in_vain(site, place, since=began))
         else:
             attestation.add(*connections)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import random
+import resource
 import signal
 import sys
 
@@ -17,6 +18,8 @@ from chaos.proxy.proxies import Proxies
 async def serve(host: str, port: int, seed: str) -> None:
     """Answer the control API, until the process is told to end."""
     loop = asyncio.get_running_loop()
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # two for each connection
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)

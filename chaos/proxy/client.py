@@ -7,6 +7,7 @@ stalled wedges the control API for good; unknown attributes are accepted silentl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import count
@@ -183,10 +184,11 @@ class Armed:
 class FaultProxy:
     """All proxies of one stack. One instance a process: toxiproxy-python keeps one global server address."""
 
+    _numbers = count(1)  # of triggers, also over instances: their names must not meet on a server
+
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._url = url
-        self._names = count(1)
         self._server = toxiproxy.server.Toxiproxy()
         self._server.update_api_consumer(parts.hostname, parts.port)
         _TimedConsumer.host, _TimedConsumer.port = parts.hostname, parts.port
@@ -251,7 +253,7 @@ class FaultProxy:
 
     def arm(self, edge: str, trigger: Trigger) -> Armed:
         """Let something happen at an event on an edge. Raises ProxyError if that could never be."""
-        name = f"trigger-{next(self._names)}"
+        name = f"trigger-{os.getpid()}-{next(self._numbers)}"
         hold = tuple(map(proxy_name, trigger.hold))
         asked = msgspec.to_builtins(msgspec.structs.replace(trigger, hold=hold)) | {"name": name}
         self.tell("POST", f"/proxies/{proxy_name(edge)}/triggers", asked)

@@ -44,14 +44,15 @@ class HttpServer(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: list[Request | None] = []  # None: what came was no HTTP
         self._working: asyncio.Task[None] | None = None
+        self._later: asyncio.Future[Answer] | None = None
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._working is not None:
-            self._working.cancel()
+        if self._later is not None:
+            self._later.cancel()  # nobody waits for it any more
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -98,7 +99,10 @@ class HttpServer(asyncio.Protocol):
             if request is None:
                 self._send(Answer(400, {"error": "no HTTP request", "status": 400}), keep_alive=False)
                 break
-            answer = await self._ask(request)
+            try:
+                answer = await self._ask(request)
+            except asyncio.CancelledError:
+                break
             await asyncio.sleep(0)  # sockets that were closed for this request are closed before it is answered
             self._send(answer, keep_alive=self._keep_alive)
         self._working = None
@@ -106,7 +110,10 @@ class HttpServer(asyncio.Protocol):
     async def _ask(self, request: Request) -> Answer:
         try:
             answer = self._handle(request)
-            return answer if isinstance(answer, Answer) else await answer
+            if not isinstance(answer, Answer):
+                self._later = asyncio.ensure_future(answer)
+                answer = await self._later
+            return answer
         except Exception:
             print(f"chaos.proxy: {request.method} /{'/'.join(request.path)} failed", file=sys.stderr)
             traceback.print_exc()

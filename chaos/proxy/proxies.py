@@ -18,6 +18,7 @@ from chaos.proxy.toxics.stage import Attributes
 from chaos.proxy.triggers import Armed, Stream
 
 BACKLOG = 1024
+ACCEPT_AGAIN_S = 0.1
 
 
 class Toxic(msgspec.Struct):
@@ -87,8 +88,14 @@ class Proxy:
             listener.close()
             raise
         self._listener = listener
-        self.listen = f"{host}:{listener.getsockname()[1]}"  # and so it stays, when it was any port
-        asyncio.get_running_loop().add_reader(listener, self._accept)
+        self.listen = (
+            f"{self.listen.rpartition(':')[0] or host}:{listener.getsockname()[1]}"  # any port becomes this one
+        )
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def disable(self) -> None:
         """Refuse new connections, and drop those that are open."""
@@ -124,8 +131,11 @@ class Proxy:
                 client, _ = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError as error:
+            except OSError as error:  # most likely too many files are open: it would be so again at once
                 print(f"chaos.proxy: {self.name} cannot accept: {error}", file=sys.stderr, flush=True)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(self._listener)
+                loop.call_later(ACCEPT_AGAIN_S, self._listen)
                 return
             client.setblocking(False)
             self._accepted += 1

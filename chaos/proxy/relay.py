@@ -308,6 +308,8 @@ class Flow:
 
     def pause(self, why: object) -> None:
         """Read no more from the source until ``resume`` is called for the same reason."""
+        if self._dead:
+            return
         self._pauses.add(why)
         source = self.source  # each time anew: uvloop begins to read after connection_made, whatever was said before
         if source.transport is not None and not source.gone:

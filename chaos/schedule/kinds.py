@@ -16,10 +16,11 @@ from chaos.faults.broker.alarm import MEMORY
 from chaos.faults.broker.bindings import BINDINGS
 from chaos.faults.broker.exchange import EXCHANGE
 from chaos.faults.broker.full import WORK_QUEUE
-from chaos.faults.network import cut, toxic
+from chaos.faults.network import cut
 from chaos.faults.process import killed, paused, restarted, stopped
 from chaos.faults.receiver import receiver_answers
 from chaos.faults.site import Attestation, FaultSite
+from chaos.faults.toxic import toxic
 from chaos.proxy.wire import known_events
 from chaos.schedule import moments
 from chaos.schedule.schedule import Moment, PlannedFault, Schedule, ScheduleError, Stream, Value, known
@@ -158,7 +159,7 @@ def _toxic(kind: str, **attributes: str | int) -> Injection:
     def inject(site: FaultSite, fault: PlannedFault) -> AbstractContextManager[Attestation]:
         values = {name: _number(fault, of) if isinstance(of, str) else of for name, of in attributes.items()}
         stream: Stream = "upstream" if fault.parameters["stream"] == "upstream" else "downstream"
-        return toxic(site, fault.place, kind, stream=stream, attributes=values)
+        return toxic(site, fault.place, kind=kind, stream=stream, attributes=values)
 
     return inject
 

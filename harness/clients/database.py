@@ -131,10 +131,6 @@ class Database:
         with psycopg.connect(self._dsn, connect_timeout=5) as connection:
             return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
 
-    def waiting_for_locks(self) -> int:
-        """Sessions that wait for somebody else's lock right now."""
-        return self._number("SELECT count(*) AS found FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-
     def in_transaction(self, role: str) -> int:
         """Sessions of this role that are within a transaction right now."""
         return self._number(
@@ -156,13 +152,6 @@ class Database:
         """Run one statement as superuser: for faults."""
         with self._connection() as connection:
             connection.execute(statement.encode())
-
-    def terminate_backends(self, role: str) -> int:
-        """Have the server close all sessions of a role, whatever they are doing; how many there were."""
-        with self._connection() as connection:
-            query = "SELECT count(pg_terminate_backend(pid)) AS found FROM pg_stat_activity WHERE usename = %s"
-            row = connection.execute(query, (role,)).fetchone()
-        return int(row["found"]) if row else 0
 
     def clean_slate(self) -> None:
         """Empty the target's transient tables. Only for a system at rest: there must be nothing left to lose."""

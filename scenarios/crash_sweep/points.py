@@ -46,12 +46,12 @@ class Point:
     @property
     def name(self) -> str:
         """The same in every run, and its own."""
-        return f"crash {self.when} · {self.place}"
+        return f"crash {self.when} · {self.place} #{self.nth}"
 
     @property
     def place(self) -> str:
-        """What it is a side of: who dies, and of what."""
-        return f"{self.service} · {self.edge} {_MARKS[self.stream]} {self.event} {self.detail} #{self.nth}"
+        """Who dies, and of what; the same for all of its kind."""
+        return f"{self.service} · {self.edge} {_MARKS[self.stream]} {self.event} {self.detail}"
 
     @property
     def trigger(self) -> Trigger:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from chaos.faults.network import acted_on, cut, toxic
+from chaos.faults.database.sessions import terminated
+from chaos.faults.network import cut
 from chaos.faults.process import stopped
-from chaos.faults.site import Attestation
+from chaos.faults.toxic import acted_on, toxic, unit
 from harness.contract.log_lines import CallCompleted
 from harness.environment.waiting import eventually
 from harness.evidence.clock import wall_now
@@ -51,33 +52,49 @@ def run_cells(cells: list[Cell], world: World) -> list[Hit]:
 
 def expose(world: World, cell: Cell, batch: Batch) -> Hit:
     """The workload meets the toxic, which lasts until the operations are answered and it has acted on something."""
-    with poisoned(world, cell) as (attestation, hit_so_far):
+    with (_down if cell.toxic == "down" else _poisoned)(world, cell) as hit_so_far:
         operations = operate(world, batch)
         _renew_connections(world, cell)
-        eventually(lambda: hit_so_far(operations), within_s=WITHIN_S, describe=f"{cell.name} to act on something")
+        describe = f"{cell.name} to act on something"
+        eventually(lambda: hit_so_far(operations).hits, within_s=WITHIN_S, describe=describe)
         if cell.gentle:
             world.rested(within_s=WORKS_ON_S)
-    return Hit(cell, attestation.hits, "; ".join(attestation.proofs))
+        return hit_so_far(operations)
+
+
+HitSoFar = Callable[[list[Operation]], Hit]
+"""What a toxic has hit until now, these operations of clients among it."""
 
 
 @contextmanager
-def poisoned(world: World, cell: Cell) -> Iterator[tuple[Attestation, Callable[[list[Operation]], int]]]:
-    """The toxic of a cell for the duration of the block, and a function that tells how much it has hit so far."""
-    if cell.toxic != "down":
-        with toxic(world.site, cell.edge, cell.toxic, stream=cell.stream, attributes=attributes(cell)) as attestation:
-            yield attestation, lambda _: acted_on(world.site, cell.edge, cell.toxic, cell.stream)[0]
-        return
-    since, refused = wall_now(), 0
+def _poisoned(world: World, cell: Cell) -> Iterator[HitSoFar]:
+    def acted() -> int:
+        return acted_on(world.site, cell.edge, kind=cell.toxic, stream=cell.stream)
 
-    def felt(operations: list[Operation]) -> int:
-        """Who uses connections that stay lost them; who makes a new one for each call was refused one."""
-        nonlocal refused
+    def so_far(_: list[Operation]) -> Hit:
+        hits = acted() - before
+        return Hit(cell, hits, f"the proxy counts {hits} {unit(cell.toxic)} that it acted on")
+
+    before = acted()
+    with toxic(world.site, cell.edge, kind=cell.toxic, stream=cell.stream, attributes=attributes(cell)):
+        yield so_far
+
+
+@contextmanager
+def _down(world: World, cell: Cell) -> Iterator[HitSoFar]:
+    """Who uses connections that stay loses them; who makes a new one for each call is refused."""
+    since, hit = wall_now(), Hit(cell, 0, "")
+
+    def so_far(operations: list[Operation]) -> Hit:
+        nonlocal hit
         refused = _refused(world, cell, since, operations)
-        return refused or int(cell.near in world.target.services and not world.ready(cell.near))
+        unready = cell.near in world.target.services and not world.ready(cell.near)
+        hit = Hit(cell, refused + unready, f"{refused} calls were refused{f', {cell.near} is not ready' * unready}")
+        return hit
 
     with cut(world.site, cell.edge) as attestation:
-        yield attestation, felt
-        attestation.add(refused, f"{refused} calls were refused")
+        yield so_far
+        attestation.add(hit.hits, hit.proof)
 
 
 def _refused(world: World, cell: Cell, since: str, operations: list[Operation]) -> int:
@@ -99,8 +116,10 @@ def _renew_connections(world: World, cell: Cell) -> None:
         close = {"Connection": "close"} if cell.stream == "downstream" else {}
         httpx.get(f"{world.stack.edge_url(cell.edge)}/health/live", headers=close, trust_env=False, timeout=5)
     elif cell.far_end == "database":
-        world.database.terminate_backends(cell.near)
+        with terminated(world.site, cell.edge):
+            return
     else:
         ends = cell.far if cell.far_end == "service" else cell.near
+        open_ones = world.site.proxy.connections_on(cell.edge)
         with stopped(world.site, ends) as stop:
-            stop.add(1, f"{ends} had connections on {cell.edge}")
+            stop.add(open_ones, f"{open_ones} connections on {cell.edge} were open")

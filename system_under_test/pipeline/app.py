@@ -24,17 +24,17 @@ async def assemble(settings: Settings, listener: socket.socket, stopping: asynci
         Publisher(settings),
         Peer("crm", settings.crm_url, settings),
     )
-    database_health = health.database(database, settings.profile)
+    database_health, crm_health = health.database(database, settings.profile), crm.dependency(settings)
     vitals = health.Health(
         [
             database_health,
             health.broker([publisher.link], settings.profile),
             health.outbox(database, settings.service, settings.profile),
-            crm.dependency(settings),
+            crm_health,
         ],
         stopping,
     )
-    app = create_app(settings, vitals, database_health, Stages(database, crm).routes())
+    app = create_app(settings, vitals, database_health, Stages(database, crm, crm_health).routes())
     async with (
         database.opened(),
         crm,

@@ -15,6 +15,7 @@ from system_under_test.service_kit.access import Caller
 from system_under_test.service_kit.calls import Peer, PeerTrouble
 from system_under_test.service_kit.clock import rfc3339
 from system_under_test.service_kit.database import Database, Work
+from system_under_test.service_kit.health import Dependency
 from system_under_test.service_kit.openapi import refusals
 from system_under_test.service_kit.outbox import Change
 from system_under_test.service_kit.problems import Problem, unavailable
@@ -76,8 +77,8 @@ class Entity:
 
 
 class Stages:
-    def __init__(self, database: Database, crm: Peer) -> None:
-        self._database, self._crm = database, crm
+    def __init__(self, database: Database, crm: Peer, crm_health: Dependency) -> None:
+        self._database, self._crm, self._crm_health = database, crm, crm_health
 
     def routes(self) -> list[BaseRoute]:
         router = APIRouter()
@@ -129,6 +130,7 @@ class Stages:
             route = f"/{entity.type}s/{{{entity.type}_id}}"
             status, _ = await self._crm.request("GET", route, path={f"{entity.type}_id": entity.id})
         except PeerTrouble as trouble:
+            await self._crm_health.check()  # so that this answer and the readiness answer agree
             raise unavailable("crm, which knows whether this exists, is not available") from trouble
         if status == 404:
             raise Problem(404, f"{entity.type}-unknown", f"there is no such {entity.type}")

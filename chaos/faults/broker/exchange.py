@@ -26,17 +26,14 @@ def exchange_deleted(site: FaultSite, place: str = EXCHANGE) -> Iterator[Attesta
     def leads_to_the_work_queue() -> bool:
         return set(broker.bindings) <= site.node.bindings(broker.exchange, broker.work_queue)
 
-    with injected(
-        site,
-        "deleted",
-        place,
-        effect=site.broker.delete_exchange,
-        undo=lambda: eventually(
-            leads_to_the_work_queue,
-            within_s=_WITHIN_S,
-            describe="the exchange to be there again, and to lead to the work queue",
-        ),
-    ) as attestation:
+    attested: list[Attestation] = []
+
+    def wait() -> None:
+        describe = "the exchange to be there again, and to lead to the work queue"
+        eventually(leads_to_the_work_queue, within_s=_WITHIN_S, describe=describe)
+        channels = told.count(_REFUSED)  # not before: nobody need have noticed at the end of the block
+        attested[0].add(channels, f"{channels} channels were closed for want of the exchange")
+
+    with injected(site, "deleted", place, effect=site.broker.delete_exchange, undo=wait) as attestation:
+        attested.append(attestation)
         yield attestation
-        channels = told.count(_REFUSED)
-        attestation.add(channels, f"{channels} channels were closed for want of the exchange")

@@ -19,4 +19,4 @@ class LatencyStage(QueueStage):
         delay_ms, jitter_ms = self.attributes.latency, self.attributes.jitter
         if jitter_ms:
             delay_ms += self.random.randrange(-jitter_ms, jitter_ms)
-        return max(arrived, previous, arrived + delay_ms / 1000)
+        return arrived + max(0, delay_ms) / 1000

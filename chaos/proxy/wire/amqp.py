@@ -28,6 +28,7 @@ _SETTLING = struct.Struct(">BHIIQBB")  # a whole frame of basic.ack or basic.nac
 _LOOKED_AT = 1024  # longer than any method whose arguments are of interest can be
 _LONGEST_FRAME = 1 << 27
 _LONGEST_KEPT = 1 << 16
+_MOST_KNOWN = 1_000  # frames and names
 _IDS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<=amq\.gen-)[\w-]+")
 
 _PUBLISH, _RETURN, _DELIVER, _GET_OK = 0x3C0028, 0x3C0032, 0x3C003C, 0x3C0047
@@ -36,6 +37,21 @@ _OF_INTEREST = {_PUBLISH, _RETURN, _DELIVER, _GET_OK, _ACK, _REJECT, _NACK}
 _CHANNEL_OPEN, _CONFIRM_SELECT = 0x14000A, 0x55000A
 
 _new_event: Callable[[Any, tuple[str, str, int, int]], Event] = tuple.__new__
+
+
+def _end_of_content(data: bytes, at: int, number: int) -> int:
+    """Where a message ends whose header is there; 0 if not all of it is, in one frame each and as it should be."""
+    size = len(data)
+    if size - at < 29:
+        return 0
+    kind, of, length, family, _, body = _CONTENT_HEADER.unpack_from(data, at)
+    first = at + 8 + length
+    end: int = first + 8 + body if body else first
+    if end > size or kind != _HEADER or of != number or family != 60 or length < 14 or data[first - 1] != _END:
+        return 0
+    if body and (data[end - 1] != _END or _FRAME.unpack_from(data, first) != (_BODY, number, body)):
+        return 0
+    return end
 
 
 class _Content:
@@ -221,7 +237,7 @@ class _AmqpDecoder(ReadingDecoder):
             if len(payload) < after:
                 raise NotUnderstood("a name that is longer than its method")
             text = (payload[at + 1 : middle] + b"/" + payload[middle + 1 : after]).decode(errors="replace")
-            if len(self._details) >= 1000:
+            if len(self._details) >= _MOST_KNOWN:
                 self._details.clear()
             detail = self._details[key] = _IDS.sub("{id}", text)
         return detail
@@ -235,32 +251,38 @@ class Upstream(_AmqpDecoder):
     def __init__(self, channels: Channels, downstream: Downstream) -> None:
         super().__init__(channels)
         self._downstream = downstream
-        # The latest publish's method frame: the next is mostly equal.
-        self._like = b"\xff"
-        self._like_number, self._like_detail = 0, ""
+        self._known: dict[bytes, tuple[int, str]] = {}  # frame of a publish's method → channel, detail
+        self._like = b"\xff"  # the latest of them: the next is mostly equal
 
     def duplicated(self, event: Event) -> None:
         if event.name == "publish" and self._channels.sent_twice(event):
             self._downstream.editing = self._downstream.opaque is None
 
     def _read_whole(self, data: bytes, at: int, base: int, events: list[Event]) -> int:
-        size, like, number = len(data), self._like, self._like_number
-        if not data.startswith(like, at):
-            return at
-        detail, skipped, channel, began = self._like_detail, len(like), self._channels[number], at
-        unpack, unpack_body, starts = _CONTENT_HEADER.unpack_from, _FRAME.unpack_from, data.startswith
-        while starts(like, at):
-            header = at + skipped
-            if size - header < 29:
-                break
-            kind, of, length, family, _, body = unpack(data, header)
-            first = header + 8 + length
-            end = first + 8 + body if body else first
-            if end > size or kind != _HEADER or of != number or family != 60 or length < 14:
-                break
-            if data[first - 1] != _END or data[end - 1] != _END:
-                break
-            if body and unpack_body(data, first) != (_BODY, number, body):
+        starts, size, began = data.startswith, len(data), at
+        like = self._like
+        number, detail = self._known.get(like, (0, ""))
+        channel = self._channels[number]
+        while True:
+            if not starts(like, at):
+                if size - at < 21:
+                    break
+                kind, of, length, code, tag, flags, last = _SETTLING.unpack_from(data, at)
+                if kind != _METHOD:
+                    break
+                if code == _ACK and length == 13 and last == _END:
+                    settled = self._channels[of].acked(tag, multiple=bool(flags & 1))
+                    events.append(_new_event(Event, ("ack", settled, base + at, base + at + 21)))
+                    at += 21
+                    continue
+                frame = data[at : at + length + 8] if length <= _LOOKED_AT else b""
+                if frame not in self._known:
+                    break
+                self._like = like = frame
+                number, detail = self._known[like]
+                channel = self._channels[number]
+            end = _end_of_content(data, at + len(like), number)
+            if not end:
                 break
             event = _new_event(Event, ("publish", detail, base + at, base + end))
             events.append(event)
@@ -277,8 +299,10 @@ class Upstream(_AmqpDecoder):
     def _look_at_method(self, payload: bytes, number: int, start: int, end: int) -> None:
         super()._look_at_method(payload, number, start, end)
         if payload.startswith(b"\x00\x3c\x00\x28"):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             self._like = _FRAME.pack(_METHOD, number, len(payload)) + payload + bytes([_END])
-            self._like_number, self._like_detail = number, self._open[number].detail
+            self._known[self._like] = number, self._open[number].detail
 
     def _method(self, code: int, payload: bytes, number: int, start: int, end: int) -> _Told:
         if code in (_ACK, _NACK, _REJECT):
@@ -303,57 +327,43 @@ class Downstream(_AmqpDecoder):
 
     def __init__(self, channels: Channels) -> None:
         super().__init__(channels)
-        # The latest deliver's method frame, before and behind its delivery tag: the next is mostly equal.
-        self._like = self._like_behind = b"\xff"
-        self._like_number, self._like_detail = 0, ""
+        self._known: dict[tuple[bytes, bytes], tuple[int, str]] = {}
+        # The latest deliver's frame, before and behind its delivery tag: the next is mostly equal.
+        self._like = (b"\xff", b"\xff")
 
     def _read_whole(self, data: bytes, at: int, base: int, events: list[Event]) -> int:
-        began = at
+        starts, size, began = data.startswith, len(data), at
+        like, behind = self._like
+        number, detail = self._known.get(self._like, (0, ""))
+        channel = self._channels[number]
         while True:
-            next_at = self._confirms(data, self._deliveries(data, at, base, events), base, events)
-            if next_at == at:
-                break
-            at = next_at
-        if at != began:
-            self.boundary = base + at
-        return at
-
-    def _deliveries(self, data: bytes, at: int, base: int, events: list[Event]) -> int:
-        size, like, behind, number = len(data), self._like, self._like_behind, self._like_number
-        if not data.startswith(like, at):
-            return at
-        detail, channel = self._like_detail, self._channels[number]
-        tag_at, behind_at, skipped = len(like), len(like) + 8, len(like) + 8 + len(behind)
-        unpack, unpack_body, starts = _CONTENT_HEADER.unpack_from, _FRAME.unpack_from, data.startswith
-        while starts(like, at):
-            header = at + skipped
-            if size - header < 29 or not starts(behind, at + behind_at):
-                break
-            kind, of, length, family, _, body = unpack(data, header)
-            first = header + 8 + length
-            end = first + 8 + body if body else first
-            if end > size or kind != _HEADER or of != number or family != 60 or length < 14:
-                break
-            if data[first - 1] != _END or data[end - 1] != _END:
-                break
-            if body and unpack_body(data, first) != (_BODY, number, body):
+            tag_at = at + len(like)
+            if not (starts(like, at) and starts(behind, tag_at + 8)):
+                if size - at < 21:
+                    break
+                kind, of, length, code, tag, flags, last = _SETTLING.unpack_from(data, at)
+                if kind != _METHOD:
+                    break
+                if code == _ACK and length == 13 and last == _END and not self.editing:
+                    settled = self._channels[of].confirmed(tag, multiple=bool(flags & 1))
+                    events.append(_new_event(Event, ("confirm", settled, base + at, base + at + 21)))
+                    at += 21
+                    continue
+                tag_at = at + 12 + data[at + 11]
+                frame = (data[at:tag_at], data[tag_at + 8 : at + length + 8]) if length <= _LOOKED_AT else (b"", b"")
+                if frame not in self._known:
+                    break
+                self._like = like, behind = frame
+                number, detail = self._known[frame]
+                channel = self._channels[number]
+            end = _end_of_content(data, tag_at + 8 + len(behind), number)
+            if not end:
                 break
             events.append(_new_event(Event, ("deliver", detail, base + at, base + end)))
-            channel.delivered(int.from_bytes(data[at + tag_at : at + behind_at]), detail)
+            channel.delivered(int.from_bytes(data[tag_at : tag_at + 8]), detail)
             at = end
-        return at
-
-    def _confirms(self, data: bytes, at: int, base: int, events: list[Event]) -> int:
-        size = len(data)
-        if self.editing:
-            return at
-        while size - at >= 21:
-            kind, number, length, code, tag, flags, end = _SETTLING.unpack_from(data, at)
-            if code != _ACK or kind != _METHOD or length != 13 or end != _END:
-                break
-            detail = self._channels[number].confirmed(tag, multiple=bool(flags & 1))
-            events.append(_new_event(Event, ("confirm", detail, base + at, base + at + 21)))
-            at += 21
+        if at != began:
+            self.boundary = base + at
         return at
 
     def _message(self, code: int, payload: bytes) -> tuple[str, int]:
@@ -365,10 +375,12 @@ class Downstream(_AmqpDecoder):
     def _look_at_method(self, payload: bytes, number: int, start: int, end: int) -> None:
         super()._look_at_method(payload, number, start, end)
         if payload.startswith(b"\x00\x3c\x00\x3c"):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             tag_at = 5 + payload[4]
-            self._like = _FRAME.pack(_METHOD, number, len(payload)) + payload[:tag_at]
-            self._like_behind = payload[tag_at + 8 :] + bytes([_END])
-            self._like_number, self._like_detail = number, self._open[number].detail
+            before = _FRAME.pack(_METHOD, number, len(payload)) + payload[:tag_at]
+            self._like = before, payload[tag_at + 8 :] + bytes([_END])
+            self._known[self._like] = number, self._open[number].detail
 
     def _method(self, code: int, payload: bytes, number: int, start: int, end: int) -> _Told:
         if code not in (_ACK, _NACK):

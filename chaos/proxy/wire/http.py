@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from chaos.proxy.wire.events import Event
 from chaos.proxy.wire.opaque import NotUnderstood, ReadingDecoder
 
 _LONGEST_HEAD, _LONGEST_CHUNK_LINE = 1 << 16, 1 << 12
-_MOST_UNANSWERED, _MOST_CACHED = 10_000, 1_000
+_MOST_UNANSWERED, _MOST_CACHED, _LONGEST_CACHED = 10_000, 1_000, 1 << 11
 _CHUNKED, _UNTIL_CLOSE = -1, -2  # lengths of bodies whose length is not known beforehand
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
@@ -22,13 +22,13 @@ _REQUEST = re.compile(rb"(%b) (\S+) HTTP/1\.[01]\r\n" % _TOKEN)
 _REQUEST_BEGINS = re.compile(rb"%b(?: [^\r\n]*(?:\r?\Z|\r\n)|\Z)" % _TOKEN)
 _RESPONSE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
 _RESPONSE_BEGINS = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9](?:[ \r]|\Z)")
-_FRAMING = re.compile(rb"\r\n(?:content-length[ \t]*:[ \t]*([^\r\n]*)|transfer-encoding[ \t]*:[ \t]*([^\r\n]*))", re.I)
+_FRAMING = re.compile(rb"\r\n(?:content-length[ \t]*:[ \t]*([^\r\n]*)|transfer-encoding[ \t]*:[ \t]*([^\r\n]*))")
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\Z")
 _IDS = re.compile(r"(?<=/)(?:\d+|[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12})(?=/|\Z)")
 _ORIGIN = re.compile(r"\A[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
 _new_event: Callable[[Any, tuple[str, str, int, int]], Event] = tuple.__new__
-_asked: dict[tuple[bytes, bytes], str] = {}
+_heads: dict[bytes, tuple[str, int]] = {}  # of requests: detail, length of the body
 
 
 class _Exchange:
@@ -37,11 +37,6 @@ class _Exchange:
     def __init__(self) -> None:
         self.unanswered: deque[str] = deque()  # ``GET /deals``
         self.opaque: str | None = None  # for both
-
-
-class _Head(NamedTuple):
-    detail: str
-    length: int  # of the body, or one of the two above
 
 
 class _HttpDecoder(ReadingDecoder):
@@ -115,8 +110,8 @@ class _HttpDecoder(ReadingDecoder):
         if not self.begins.match(beginning):
             raise NotUnderstood(f"no HTTP/1.1 {self.name}: {beginning[:40]!r}")
 
-    def _look(self, head: bytes) -> _Head | None:
-        """What the head says; None for one that tells nothing and has no body."""
+    def _look(self, head: bytes) -> tuple[str, int] | None:
+        """Detail, and length of the body or one of the two above; None for a head that tells nothing (no body)."""
         raise NotImplementedError
 
     def _read_chunking(self, data: bytes, at: int) -> int:
@@ -157,19 +152,12 @@ class Upstream(_HttpDecoder):
         if beginning not in (b"\r", b"\r\n"):
             super()._begins_well(beginning.removeprefix(b"\r\n"))
 
-    def _look(self, head: bytes) -> _Head | None:
-        line = _REQUEST.match(head, 2 if head.startswith(b"\r\n") else 0)
-        if line is None:
-            raise NotUnderstood(f"no HTTP/1.1 request: {head[:40]!r}")
+    def _look(self, head: bytes) -> tuple[str, int] | None:
+        known = _heads.get(head) or _look_at_request(head)
         if len(self._exchange.unanswered) >= _MOST_UNANSWERED:
             raise NotUnderstood(f"{_MOST_UNANSWERED} requests without an answer")
-        asked = line[1], line[2]
-        detail = _asked.get(asked) or _remember(asked)
-        self._exchange.unanswered.append(detail)
-        length = _length(head, otherwise=0)
-        if length == _UNTIL_CLOSE:
-            raise NotUnderstood("a request whose end is not told")
-        return _Head(detail, length)
+        self._exchange.unanswered.append(known[0])
+        return known
 
 
 class Downstream(_HttpDecoder):
@@ -188,7 +176,7 @@ class Downstream(_HttpDecoder):
         if len(beginning) > 12:
             super()._begins_well(beginning)
 
-    def _look(self, head: bytes) -> _Head | None:
+    def _look(self, head: bytes) -> tuple[str, int] | None:
         line = _RESPONSE.match(head)
         if line is None:
             raise NotUnderstood(f"no HTTP/1.1 response: {head[:40]!r}")
@@ -205,36 +193,61 @@ class Downstream(_HttpDecoder):
         if asked.startswith("CONNECT ") and status < 300:
             self._exchange.opaque = "a tunnel (CONNECT)"
         bare = asked.startswith(("HEAD ", "CONNECT ")) or status in (204, 304)
-        return _Head(f"{asked} {status}".strip(), 0 if bare else _length(head, otherwise=_UNTIL_CLOSE))
+        detail = f"{asked} {status}" if asked else str(status)
+        return detail, 0 if bare else _length(head, otherwise=_UNTIL_CLOSE)
+
+
+def _look_at_request(head: bytes) -> tuple[str, int]:
+    line = _REQUEST.match(head, 2 if head.startswith(b"\r\n") else 0)
+    if line is None:
+        raise NotUnderstood(f"no HTTP/1.1 request: {head[:40]!r}")
+    method, target = line[1].decode("latin-1"), line[2].decode("latin-1")
+    if method != "CONNECT" and not target.startswith("/"):
+        target = _ORIGIN.sub("", target) or "/"
+    path = target.partition("?")[0].partition("#")[0]
+    length = _length(head, otherwise=0)
+    if length == _UNTIL_CLOSE:
+        raise NotUnderstood("a request whose end is not told")
+    known = f"{method} {_IDS.sub('{id}', path)}", length
+    if len(head) <= _LONGEST_CACHED:
+        if len(_heads) >= _MOST_CACHED:
+            _heads.clear()
+        _heads[head] = known
+    return known
 
 
 def _length(head: bytes, *, otherwise: int) -> int:
     """Of the body, by RFC 9112, 6.3."""
+    lower = head.lower()
+    field = lower.find(b"\r\ncontent-length:")
+    if b"\r\ntransfer-encoding" in lower or (lower.find(b"\r\ncontent-length", field + 1) if field >= 0 else 0) > 0:
+        return _length_of_several(lower, otherwise)
+    if field < 0:
+        return otherwise
+    return _digits(lower[field + 17 : lower.find(b"\r", field + 17)])
+
+
+def _length_of_several(lower: bytes, otherwise: int) -> int:
+    """The same where more than one field tells it, or none in the usual way."""
     lengths: set[bytes] = set()
     codings = b""
-    for length, coding in _FRAMING.findall(head):
+    for length, coding in _FRAMING.findall(lower):
         if coding:
             codings = coding
         else:
             lengths.update(part.strip() for part in length.split(b","))
     if codings:
-        return _CHUNKED if codings.lower().rstrip().endswith(b"chunked") else _UNTIL_CLOSE
-    if not lengths:
-        return otherwise
-    (length, *others) = lengths
-    if others or not length.isdigit() or len(length) > 18:
-        raise NotUnderstood(f"content-length {length!r}")
-    return int(length)
+        return _CHUNKED if codings.rstrip().endswith(b"chunked") else _UNTIL_CLOSE
+    if len(lengths) > 1:
+        raise NotUnderstood(f"content-lengths {sorted(lengths)!r}")
+    return _digits(lengths.pop()) if lengths else otherwise
 
 
-def _remember(asked: tuple[bytes, bytes]) -> str:
-    method, target = (text.decode("latin-1") for text in asked)
-    path = target if method == "CONNECT" else re.split(r"[?#]", _ORIGIN.sub("", target))[0] or "/"
-    detail = f"{method} {_IDS.sub('{id}', path)}"
-    if len(_asked) >= _MOST_CACHED:
-        _asked.clear()
-    _asked[asked] = detail
-    return detail
+def _digits(text: bytes) -> int:
+    text = text.strip(b" \t")
+    if not text.isdigit() or len(text) > 18:
+        raise NotUnderstood(f"content-length {text!r}")
+    return int(text)
 
 
 def directions() -> tuple[Upstream, Downstream]:

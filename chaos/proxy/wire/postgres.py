@@ -19,8 +19,9 @@ _MESSAGE = struct.Struct(">BI")  # type, length of the rest with these four byte
 _STARTUP = struct.Struct(">II")
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 _LONGEST_STARTUP = 10_000
+_MOST_EXECUTED, _MOST_PORTALS = 1_000, 10_000
 _LONGEST = 1 << 30  # the server's own limit
-_SQL_HEAD, _NAMES_HEAD, _HEAD = 1 << 16, 1 << 10, 128
+_SQL_HEAD, _NAMES_HEAD, _HEAD = 1 << 16, 256, 128
 
 _new_event: Callable[[Any, tuple[str, str, int, int]], Event] = tuple.__new__
 
@@ -29,12 +30,14 @@ class _PostgresDecoder(ReadingDecoder):
     """One direction: the messages."""
 
     heads: ClassVar[dict[int, int]]  # type of message → how much of it is looked at
+    carried: ClassVar[frozenset[int]]  # types that tell nothing: they are counted down
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
         self._kind = 0
         self._head = b""
+        self._start = 0
         self._left = 0  # bytes of the message in hand that are not looked at
 
     def feed(self, data: bytes) -> list[Event]:
@@ -49,7 +52,7 @@ class _PostgresDecoder(ReadingDecoder):
             self._left -= at
             if self._left:
                 return
-            self._message(self._kind, self._head, base + at, events)
+            self._message(self._kind, self._head, self._start, base + at, events)
         at = self._read_messages(data, at, base, events)
         self._stopped(base + at)
         if not self._left:
@@ -57,7 +60,7 @@ class _PostgresDecoder(ReadingDecoder):
 
     def _read_messages(self, data: bytes, at: int, base: int, events: list[Event]) -> int:
         """Where the last whole message ends. (Of the next, the head may have been read: ``_left`` is not 0 then.)"""
-        size, unpack, heads = len(data), _MESSAGE.unpack_from, self.heads
+        size, unpack, heads, carried = len(data), _MESSAGE.unpack_from, self.heads, self.carried
         while at < size:
             if self._before_messages():
                 taken = self._read_before_messages(data, at, base, events)
@@ -68,18 +71,22 @@ class _PostgresDecoder(ReadingDecoder):
             if size - at < 5:
                 return at
             kind, length = unpack(data, at)
+            end = at + 1 + length
+            if kind in carried and length >= 4 and end <= size:
+                at = end
+                continue
             head = heads.get(kind)
             if head is None or not 4 <= length <= _LONGEST:
                 raise NotUnderstood(f"a message of type {bytes([kind])!r} and {length} bytes")
-            end = at + 1 + length
             if end <= size:
-                if kind not in _ROWS:
-                    self._message(kind, data[at + 5 : min(at + 5 + head, end)], base + end, events)
+                self._message(
+                    kind, data[at + 5 : end if length < head else at + 5 + head], base + at, base + end, events
+                )
                 at = end
                 continue
             if size < at + 5 + head:
                 return at
-            self._kind, self._head, self._left = kind, data[at + 5 : at + 5 + head], end - size
+            self._kind, self._head, self._start, self._left = kind, data[at + 5 : at + 5 + head], base + at, end - size
             return at
         return at
 
@@ -91,7 +98,7 @@ class _PostgresDecoder(ReadingDecoder):
         """How many bytes of it were read; 0 if more are needed."""
         raise NotImplementedError
 
-    def _message(self, kind: int, head: bytes, end: int, events: list[Event]) -> None:
+    def _message(self, kind: int, head: bytes, start: int, end: int, events: list[Event]) -> None:
         """A message has ended."""
         raise NotImplementedError
 
@@ -107,20 +114,18 @@ def _kinds(letters: str, head: int) -> dict[int, int]:
     return {ord(letter): head for letter in letters}
 
 
-_ROWS = set(b"Dd")  # DataRow, CopyData: what most bytes are in. (Also Describe, which tells nothing.)
-
-
 class Upstream(_PostgresDecoder):
     """What a client says to a server."""
 
     heads: ClassVar = {**_kinds("DFSHdcfpX", 0), **_kinds("QP", _SQL_HEAD), **_kinds("BEC", _NAMES_HEAD)}
+    carried: ClassVar = frozenset(b"Dd")  # Describe, CopyData
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._started = False
         self._in_unit = False  # of the extended protocol
-        self._executed: list[Statement] = []
-        self._portals: dict[str, tuple[Statement, ...]] = {}
+        self._executed: tuple[Statement, ...] = ()
+        self._portals: dict[bytes, tuple[Statement, ...]] = {}
         self._prepares = False
 
     def _before_messages(self) -> bool:
@@ -150,24 +155,29 @@ class Upstream(_PostgresDecoder):
             self._tell("startup", "", end, events)
         return int(length)
 
-    def _message(self, kind: int, head: bytes, end: int, events: list[Event]) -> None:
-        if kind == 0x51:  # Query
-            unit = self._session.ask(classify(head.rstrip(b"\0")), extended=False)
-            self._tell(unit.name, unit.detail, end, events)
+    def _message(self, kind: int, head: bytes, start: int, end: int, events: list[Event]) -> None:
+        if kind == 0x42:  # Bind
+            self._in_unit = True
+            self._bind(head)
+        elif kind == 0x45:  # Execute
+            self._in_unit = True
+            self._executed += self._portals.get(head[: head.find(b"\0")], ())
+            if len(self._executed) > _MOST_EXECUTED:
+                raise NotUnderstood(f"{_MOST_EXECUTED} statements without a Sync")
         elif kind == 0x53:  # Sync
             self._sync(end, events)
+        elif kind == 0x51:  # Query
+            unit = self._session.ask(classify(head), extended=False)
+            self._tell(unit.name, unit.detail, end, events)
+        elif kind == 0x50:  # Parse
+            self._in_unit = self._prepares = True
+            name, _, text = head.partition(b"\0")
+            self._session.prepare(name, classify(text[: text.find(b"\0") + 1]))
         elif kind == 0x46:  # FunctionCall
             unit = self._session.ask((Statement("other", "FUNCTION"),), extended=False)
             self._tell(unit.name, unit.detail, end, events)
-        elif kind in b"PBDEC":
-            self._in_unit = True
-            self._extended(kind, head)
         elif kind == 0x48 or not self._in_unit:  # Flush, or what is no part of a unit (passwords, the end of a COPY)
             self.boundary = end
-
-    def _stopped(self, end: int) -> None:
-        if not self._in_unit:
-            self.boundary = end  # rows that are copied
 
     def _sync(self, end: int, events: list[Event]) -> None:
         if self._session.copying_in and not self._executed:
@@ -176,33 +186,29 @@ class Upstream(_PostgresDecoder):
             unit = self._session.ask(self._executed, otherwise="PREPARE" if self._prepares else "")
             self._tell(unit.name, unit.detail, end, events)
         self._session.copying_in = self._in_unit = self._prepares = False
-        self._executed = []
+        self._executed = ()
 
-    def _extended(self, kind: int, head: bytes) -> None:
-        if kind == 0x50:  # Parse
-            name, _, text = head.partition(b"\0")
-            self._session.prepare(_text(name), classify(text.partition(b"\0")[0]))
-            self._prepares = True
-        elif kind == 0x42:  # Bind
-            portal, _, rest = head.partition(b"\0")
-            if len(self._portals) >= 10_000:
-                self._portals.clear()
-            self._portals[_text(portal)] = self._session.prepared(_text(rest.partition(b"\0")[0]))
-        elif kind == 0x45:  # Execute
-            self._executed += self._portals.get(_text(head.partition(b"\0")[0]), ())
-            if len(self._executed) > 10_000:
-                raise NotUnderstood("10000 statements without a Sync")
+    def _bind(self, head: bytes) -> None:
+        portal_end = head.find(b"\0")
+        name_end = head.find(b"\0", portal_end + 1)
+        if len(self._portals) >= _MOST_PORTALS:
+            self._portals.clear()
+        self._portals[head[:portal_end]] = self._session.prepared(head[portal_end + 1 : name_end])
+
+    def _stopped(self, end: int) -> None:
+        if not self._in_unit:
+            self.boundary = end  # rows that are copied
 
 
 class Downstream(_PostgresDecoder):
     """What a server says to a client."""
 
     heads: ClassVar = {**_kinds("KSTDInN123stGHdcWvV", 0), **_kinds("RCEAZ", _HEAD)}
+    carried: ClassVar = frozenset(b"TD123nstIHdcV")  # what is only ever part of an answer
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._authenticated = self._ready = False
-        self._in_unit = False
         self._error = ""
         self._rolled_back = False
 
@@ -218,17 +224,16 @@ class Downstream(_PostgresDecoder):
         self.boundary = base + at + 1
         return 1
 
-    def _message(self, kind: int, head: bytes, end: int, events: list[Event]) -> None:
-        if kind == 0x5A:  # ReadyForQuery
+    def _message(self, kind: int, head: bytes, start: int, end: int, events: list[Event]) -> None:
+        if kind == 0x43:  # CommandComplete
+            if head.startswith((b"COMMIT", b"ROLLBACK")):
+                self._rolled_back = head.startswith(b"ROLLBACK")
+        elif kind == 0x5A:  # ReadyForQuery
             self._answer(head, end, events)
         elif kind == 0x45:  # ErrorResponse
             self._fail(head, end, events)
-        elif kind == 0x41 and not self._in_unit:  # NotificationResponse
+        elif kind == 0x41 and start == self.boundary:  # NotificationResponse, not within an answer
             self._tell("notification", _text(head[4:].partition(b"\0")[0]), end, events)
-        elif kind == 0x43:  # CommandComplete
-            self._in_unit = True
-            if head.startswith((b"COMMIT", b"ROLLBACK")):
-                self._rolled_back = head.startswith(b"ROLLBACK")
         elif kind == 0x57:  # CopyBothResponse
             self._session.opaque = "replication"
             raise NotUnderstood("replication")
@@ -238,10 +243,8 @@ class Downstream(_PostgresDecoder):
             self.boundary = end
         elif not self._ready:
             self._authenticate(kind, head, end)
-        elif kind in b"ANS" and not self._in_unit and not self._session.unanswered:
+        elif kind in b"NS" and start == self.boundary and not self._session.unanswered:
             self.boundary = end
-        else:
-            self._in_unit = True
 
     def _stopped(self, end: int) -> None:
         if self._ready and not self._session.unanswered:
@@ -269,7 +272,7 @@ class Downstream(_PostgresDecoder):
             self._tell("rolled back" if self._rolled_back else "committed", unit.detail, end, events)
         else:
             self._tell("result", unit.detail, end, events)
-        self._in_unit, self._error, self._rolled_back = False, "", False
+        self._error, self._rolled_back = "", False
 
     def _fail(self, head: bytes, end: int, events: list[Event]) -> None:
         fields = {field[:1]: field[1:] for field in head.split(b"\0")}
@@ -278,7 +281,6 @@ class Downstream(_PostgresDecoder):
         if severity in (b"FATAL", b"PANIC"):  # nothing comes behind it
             self._tell("error", state, end, events)
             return
-        self._in_unit = True
         self._error = self._error or state
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from chaos.proxy.wire.opaque import NotUnderstood
 from chaos.proxy.wire.sql import Statement
+
+_new_unit: Callable[[Any, tuple[str, str, bool]], Unit] = tuple.__new__
 
 _MOST_UNANSWERED, _MOST_PREPARED = 10_000, 10_000
 
@@ -31,22 +33,33 @@ class Session:
         self._in_block = False
         self._writes: dict[str, None] = {}
         self._savepoints: list[tuple[str, int]] = []
-        self._prepared: dict[str, tuple[Statement, ...]] = {}
+        self._prepared: dict[bytes, tuple[Statement, ...]] = {}
 
-    def prepare(self, name: str, statements: tuple[Statement, ...]) -> None:
+    def prepare(self, name: bytes, statements: tuple[Statement, ...]) -> None:
         if len(self._prepared) >= _MOST_PREPARED:
             self._prepared.clear()
         self._prepared[name] = statements
 
-    def prepared(self, name: str) -> tuple[Statement, ...]:
+    def prepared(self, name: bytes) -> tuple[Statement, ...]:
         return self._prepared.get(name, ())
 
-    def ask(self, statements: Iterable[Statement], *, otherwise: str = "", extended: bool = True) -> Unit:
+    def ask(self, statements: tuple[Statement, ...], *, otherwise: str = "", extended: bool = True) -> Unit:
         """A unit is sent. ``otherwise``: what it is told as when it carries out nothing."""
         if len(self.unanswered) >= _MOST_UNANSWERED:
             raise NotUnderstood(f"{_MOST_UNANSWERED} queries without an answer")
-        name, detail = self._follow(statements)
-        unit = Unit(name, detail or (otherwise if name == "statement" else ""), extended)
+        if len(statements) == 1 and statements[0].kind == "other":  # the short way of most
+            (statement,) = statements
+            name, detail = "statement", statement.detail
+            if statement.writes:
+                if self._in_block:
+                    self._writes.update(dict.fromkeys(statement.writes))
+                else:
+                    name = "commit"
+        else:
+            name, detail = self._follow(statements)
+            if not detail and name == "statement":
+                detail = otherwise
+        unit = _new_unit(Unit, (name, detail, extended))
         self.unanswered.append(unit)
         return unit
 
@@ -92,10 +105,10 @@ class Session:
         """SQL's own PREPARE and EXECUTE share their names with the protocol's."""
         for statement in statements:
             if statement.kind == "prepare":
-                self.prepare(statement.name, (Statement("other", statement.detail, statement.writes),))
+                self.prepare(statement.name.encode(), (Statement("other", statement.detail, statement.writes),))
                 yield Statement("other", "PREPARE")
             elif statement.kind == "execute":
-                yield from self._prepared.get(statement.name, (Statement("other", "EXECUTE"),))
+                yield from self._prepared.get(statement.name.encode(), (Statement("other", "EXECUTE"),))
             else:
                 yield statement
 

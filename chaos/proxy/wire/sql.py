@@ -60,10 +60,13 @@ _NOTHING = _Token("")
 
 
 def classify(text: bytes) -> tuple[Statement, ...]:
-    """The statements of a text, in order. One that is cut off is read as far as it goes."""
+    """The statements of a text, in order. One that is cut off is read as far as it goes.
+
+    The zero byte that ends the text on the wire may still be there.
+    """
     known = _cache.get(text)
     if known is None:
-        known = tuple(_statement(tokens) for tokens in _statements(text.decode(errors="replace")))
+        known = tuple(_statement(tokens) for tokens in _statements(text.rstrip(b"\0").decode(errors="replace")))
         if len(text) <= _LONGEST_CACHED:
             if len(_cache) >= _MOST_CACHED:
                 _cache.clear()

@@ -1,0 +1,54 @@
+"""What a run leaves out is told, with its number and the reason; whoever names a scenario gets it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from harness.target import PROJECT_ROOT
+
+
+def collected(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """How many scenarios of the clock a run would have, and all that it says."""
+    command = [sys.executable, "-m", "pytest", "scenarios/test_clock.py", "--collect-only", "-q", *arguments]
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider"],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return len(re.findall(r"^scenarios/test_clock.py::", done.stdout, re.MULTILINE)), done.stdout
+
+
+@pytest.fixture
+def with_faketime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_LIBFAKETIME", __file__)
+
+
+@pytest.mark.usefixtures("with_faketime")
+def test_nightly_scenarios_are_left_out_and_counted_unless_they_are_asked_for() -> None:
+    some, told = collected()
+    every, told_of_all = collected("--nightly")
+    assert 0 < some < every
+    assert f"left out: {every - some} scenarios, nightly" in told
+    assert f"({every - some} deselected)" in told
+    assert "left out" not in told_of_all
+
+
+@pytest.mark.usefixtures("with_faketime")
+def test_whoever_names_a_scenario_gets_it_nightly_or_not() -> None:
+    every, _ = collected("--nightly")
+    assert collected("-k", "test_clock")[0] == every
+    assert collected("-k", "crm-fast")[0] == 1
+
+
+def test_what_cannot_be_run_here_is_left_out_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUNTLET_LIBFAKETIME", "/nothing")
+    count, told = collected("--nightly")
+    assert count == 0
+    assert re.search(r"left out: \d+ scenarios, not applicable here, .*apt-get install faketime", told)
