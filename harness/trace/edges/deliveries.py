@@ -104,10 +104,14 @@ def retried_again(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 
 def requeued_again(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    last = {line.event_id: line.ts for line in flow.of(EventReceived)}
+    """By another delivery that came later. It may come before the first one is through: when a connection is lost, the
+    broker gives back at once what was in hand."""
+    received = flow.of(EventReceived)
+    last, came = {line.event_id: line.ts for line in received}, {line.delivery_id: line.ts for line in received}
     for line in flow.of(EventSettled):
         if line.status == "requeued":
-            state: State = "closed" if last.get(line.event_id, BEGINNING) > line.ts else "open"
+            since = came.get(line.delivery_id, line.ts)
+            state: State = "closed" if last.get(line.event_id, BEGINNING) > since else "open"
             yield Obligation("requeued → received again", line, state, "event.received", line.service)
 
 
