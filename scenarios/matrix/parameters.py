@@ -18,17 +18,21 @@ _LIMIT_BYTES: Mapping[tuple[FarEnd, str], int] = {
 }  # fmt: skip
 """More than it takes to open a session and to be asked whether one lives, less than the workload sends."""
 
+_ACK_BYTES = 21
+"""What a consumer sends for each delivery: a slice has to be smaller, or it cuts nothing."""
+
 
 def attributes(cell: Cell) -> dict[str, int]:
     """The attributes of a cell's toxic, by Toxiproxy's names and in its units. Raises KeyError for ``down``."""
     kind = cell.far_end
     latency_ms = _LATENCY_MS[kind]
+    slice_bytes = _ACK_BYTES // 2 if (kind, cell.stream) == ("broker", "upstream") else 64
     return {
         "latency": {"latency": latency_ms, "jitter": latency_ms // 2},
         "bandwidth": {"rate": _RATE_KB_S[kind]},
         "slow_close": {"delay": 300},
         "timeout": {"timeout": 300},
         "reset_peer": {"timeout": 100},
-        "slicer": {"average_size": 64, "size_variation": 32, "delay": 200},
+        "slicer": {"average_size": slice_bytes, "size_variation": slice_bytes // 2, "delay": 100},
         "limit_data": {"bytes": _LIMIT_BYTES[kind, cell.stream]},
     }[cell.toxic]
