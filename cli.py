@@ -540,7 +540,7 @@ def replay(
     """
     from rich.console import Console
 
-    from chaos.schedule.kinds import check as check_schedule
+    from chaos.schedule.checking import check as check_schedule
     from chaos.schedule.schedule import ScheduleError, read_schedule
     from reports.explore_terminal import ExploreView, replayed_table
     from reports.terminal import scenario_text

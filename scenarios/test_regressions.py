@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.schedule.kinds import check
+from chaos.schedule.checking import check
 from chaos.schedule.schedule import read_schedule
 from scenarios.explore.run_schedule import RunSchedule
 from scenarios.world import World

@@ -11,9 +11,10 @@ from collections import Counter
 import pytest
 
 from chaos.schedule import moments
+from chaos.schedule.checking import check
 from chaos.schedule.draw import draw
-from chaos.schedule.kinds import KINDS, OURS, check
-from chaos.schedule.schedule import Schedule, as_toml, parse
+from chaos.schedule.kinds import KINDS
+from chaos.schedule.schedule import OURS, Schedule, as_toml, parse
 from harness.target import PROJECT_ROOT, load_target
 
 TARGET = load_target()

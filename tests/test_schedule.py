@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from chaos.schedule.kinds import KINDS, check
+from chaos.schedule.checking import check
+from chaos.schedule.kinds import KINDS
 from chaos.schedule.schedule import Schedule, ScheduleError, as_toml, parse, read_schedule
 from harness.target import load_target
 

@@ -275,6 +275,26 @@ def test_an_earlier_delivery_does_not_stand_for_the_one_given_back() -> None:
     assert broken_edges(story.lines) == [("requeued → received again", "open", "automation")]
 
 
+def test_what_a_lost_channel_gave_back_may_come_again_before_its_first_handler_knows() -> None:
+    story = moved_lead(Story())
+    received(story, "moved", "d1")
+    received(story, "moved", "d2", redelivered=True)
+    settled(story, "moved", "d1", "requeued")
+    acted(story, "d2")
+    settled(story, "moved", "d2")
+    assert judged(dealt(story).lines).state == "complete_with_duplicates"
+
+
+def test_a_second_copy_does_not_stand_for_the_one_given_back() -> None:
+    story = moved_lead(Story())
+    received(story, "moved", "d1")
+    received(story, "moved", "d2")
+    settled(story, "moved", "d1", "requeued")
+    acted(story, "d2")
+    settled(story, "moved", "d2")
+    assert broken_edges(dealt(story).lines) == [("requeued → received again", "open", "automation")]
+
+
 # --- rules and actions ------------------------------------------------------------------------------------------
 
 

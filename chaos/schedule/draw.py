@@ -15,22 +15,27 @@ from typing import Literal, TypeVar
 from msgspec.structs import replace
 
 from chaos.schedule import moments
-from chaos.schedule.kinds import HOOKS, KINDS, OURS, Group, Kind
-from chaos.schedule.schedule import FORMAT, Lane, Moment, PlannedFault, Schedule, Step, Version
+from chaos.schedule.kind import Group, Kind
+from chaos.schedule.kinds import HOOKS, KINDS
+from chaos.schedule.schedule import FORMAT, OURS, Lane, Moment, PlannedFault, Schedule, Step, Version
 from harness.sinks.inbox import MAIL
 from harness.target import Target
 
 Item = TypeVar("Item")
 
-_FAULTS = (1, 1, 2, 2, 2, 3)
+_FAULTS = (1, 1, 2, 2, 2, 3, 3)
 _LANES = (1, 1, 2, 3)
-_STEPS = (3, 4, 5, 6)
-"""Of a lane, besides making its lead."""
-_NTH = (1, 1, 1, 2, 2, 3, 4, 6)
+_STEPS = (2, 3, 4, 5, 6)
+"""Of a lane, besides making its lead and what brings traffic to the faults."""
+_NTH = (1, 1, 1, 1, 2, 2, 3, 4)
 _PAUSES_MS = (0, 0, 0, 0, 50, 200, 600)
 _VERSIONS: tuple[Version, ...] = ("known", "known", "stale")
 _WHEN: tuple[Literal["before", "after"], ...] = ("before", "after")
 _AT_AN_EVENT = 0.5
+_AIMED = 0.5
+"""So many of the later faults are aimed at what an earlier one sets off."""
+_TRIES = 4
+"""A fault at a place that is taken is drawn again."""
 _WITHOUT_TRAFFIC = ("client→automation",)
 """Edges that no step of a lane uses."""
 _WEIGHTS: dict[Group, int] = {"network": 4, "process": 4, "broker": 3, "database": 3, "outside": 3, "wire": 4}
@@ -58,11 +63,12 @@ def _swarm(random: Random, all_of_them: Sequence[Item]) -> list[Item]:
 
 
 def _at_a_step(random: Random, fault: PlannedFault, lanes: Sequence[Lane]) -> PlannedFault:
-    """What is at no event comes somewhere in a lane, now that there are some."""
-    if fault.at.on_the_wire:
+    """What is at no event comes somewhere in a lane, now that there are some: rather early, or it hits nothing."""
+    if fault.at.on_the_wire or KINDS[fault.kind].group == "outside":
         return fault
     lane = random.randrange(len(lanes))
-    return replace(fault, at=Moment(step=random.randint(0, len(lanes[lane].steps)), lane=lane + 1))
+    steps = len(lanes[lane].steps)
+    return replace(fault, at=Moment(step=min(random.randint(0, steps), random.randint(0, steps)), lane=lane + 1))
 
 
 class _Faults:
@@ -76,11 +82,11 @@ class _Faults:
 
     def draw(self) -> list[PlannedFault]:
         faults: list[PlannedFault] = []
-        for _ in range(self._random.choice(_FAULTS)):
-            taken = {fault.place for fault in faults}
-            follow_up = self._follow_up(faults) if faults and self._random.random() < 0.5 else None
+        wanted = self._random.choice(_FAULTS)
+        for _ in range(_TRIES * wanted):
+            follow_up = self._follow_up(faults) if faults and self._random.random() < _AIMED else None
             fault = follow_up or self._any()
-            if fault.place not in taken:
+            if len(faults) < wanted and all(fault.place != other.place for other in faults):
                 faults.append(fault)
         return faults
 
@@ -146,7 +152,8 @@ class _Lanes:
         self._random, self._stages = random, target.stages
         closed = any(KINDS[fault.kind].in_the_broker(fault.place) for fault in faults)
         able = sorted(name for name in _FEATURES if not (closed and name in OURS))
-        self._features = sorted({*_swarm(random, able), *_wanted(faults)})
+        self._wanted = _wanted(faults)
+        self._features = sorted({*_swarm(random, able), *self._wanted})
         self._leads: list[str] = []
         self._with_a_deal: set[str] = set()
 
@@ -155,8 +162,9 @@ class _Lanes:
 
     def _lane(self) -> Lane:
         steps, own = [self._new_lead()], [self._leads[-1]]
-        for _ in range(self._random.choice(_STEPS)):
-            feature = self._random.choice(self._features)
+        features = [self._random.choice(self._features) for _ in range(self._random.choice(_STEPS))]
+        first = [] if len(self._leads) > 1 else self._wanted
+        for feature in [*first, *features]:
             if feature == "new lead":
                 steps.append(self._new_lead())
                 own.append(self._leads[-1])
@@ -216,4 +224,4 @@ def _wanted(faults: Sequence[PlannedFault]) -> list[str]:
     places = {fault.place for fault in faults} | {fault.at.edge for fault in faults}
     wanted = ["win"] if any(place == HOOKS or place.endswith("→webhook") for place in places) else []
     wanted += ["lose"] if any(place == MAIL or place.endswith("→mail") for place in places) else []
-    return wanted or ["qualify"]
+    return wanted

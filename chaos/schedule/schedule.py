@@ -42,6 +42,8 @@ LONGEST_MS = 10_000
 _NAME = re.compile(r"(lead|deal)-[1-9][0-9]*")
 
 DOES = ("create lead", "create deal", "move", "change", "read", "deliver again", "poison")
+OURS = ("deliver again", "poison")
+"""Steps in which the gauntlet itself publishes."""
 Stream = Literal["upstream", "downstream"]
 Version = Literal["", "known", "stale"]
 Value = int | str

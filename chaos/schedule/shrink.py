@@ -151,7 +151,7 @@ def _keeping_steps(schedule: Schedule, kept: Collection[tuple[int, int]]) -> Sch
     ]
     if not kept:
         return None
-    new_number = list(accumulate(bool(lane.steps) for lane in lanes))  # of a lane that stays, counted from 1
+    new_number = list(accumulate(int(bool(lane.steps)) for lane in lanes))  # of a lane that stays, counted from 1
 
     def moved(at: Moment) -> Moment:
         if at.step is None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from chaos.faults.site import FaultSite, injected
 from chaos.proxy.client import Trigger
-from chaos.schedule.kinds import KINDS, Kind
+from chaos.schedule.kind import Kind
+from chaos.schedule.kinds import KINDS
 from chaos.schedule.moments import edges_at
 from chaos.schedule.schedule import PlannedFault
 from harness.evidence.clock import wall_now

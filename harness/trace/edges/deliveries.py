@@ -104,14 +104,16 @@ def retried_again(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 
 def requeued_again(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
-    """By another delivery that came later. It may come before the first one is through: when a connection is lost, the
-    broker gives back at once what was in hand."""
+    """A channel that is lost gives back what it had at once: the next one may have it before the first one knows."""
     received = flow.of(EventReceived)
-    last, came = {line.event_id: line.ts for line in received}, {line.delivery_id: line.ts for line in received}
+    last = {line.event_id: line.ts for line in received}
+    last_again = {line.event_id: line.ts for line in received if line.redelivered}
+    began = {line.delivery_id: line.ts for line in received}
     for line in flow.of(EventSettled):
         if line.status == "requeued":
-            since = came.get(line.delivery_id, line.ts)
-            state: State = "closed" if last.get(line.event_id, BEGINNING) > since else "open"
+            came_after = last.get(line.event_id, BEGINNING) > line.ts
+            came_again = last_again.get(line.event_id, BEGINNING) > began.get(line.delivery_id, line.ts)
+            state: State = "closed" if came_after or came_again else "open"
             yield Obligation("requeued → received again", line, state, "event.received", line.service)
 
 
