@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -62,6 +63,7 @@ class World:
         self._plain = httpx.Client(timeout=2.0, trust_env=False, verify=tls(), limits=_NO_KEEPING)
         self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation, self.operator]
         self._tap: list[TapMessage] = []
+        self._tapping = threading.Lock()
         self.sinks.clean_slate()
         self.database.clean_slate()
         self.broker.clean_slate()
@@ -186,22 +188,26 @@ class World:
         """The first message of this type in a flow, as the broker saw it published; waits for it."""
 
         def probe() -> TapMessage | None:
-            self._tap += self.broker.drain_tap()
-            wanted = (message for message in self._tap if message.what == "published")
+            wanted = (message for message in self._tapped() if message.what == "published")
             return next((m for m in wanted if (m.correlation_id, m.type) == (correlation_id, type)), None)
 
         return eventually(probe, within_s=WITHIN_S, describe=f"a {type} of flow {correlation_id} on the tap")
 
     def latest_event_of(self, entity_id: str) -> TapMessage | None:
         """The last event about an entity that the broker has seen published so far."""
-        self._tap += self.broker.drain_tap()
-        about = (m for m in reversed(self._tap) if m.what == "published" and entity_id in m.body)
-        return next((m for m in about if m.exchange == self.target.broker.exchange), None)
+        exchange, about = self.target.broker.exchange, f'"entity_id":"{entity_id}"'
+        published = (m for m in reversed(self._tapped()) if m.what == "published" and m.exchange == exchange)
+        return next((m for m in published if about in m.body.replace(" ", "")), None)
 
     def _latest_published(self, type: str) -> TapMessage | None:
-        self._tap += self.broker.drain_tap()
-        wanted = (message for message in reversed(self._tap) if message.what == "published" and message.queues)
+        wanted = (message for message in reversed(self._tapped()) if message.what == "published" and message.queues)
         return next((message for message in wanted if message.type == type), None)
+
+    def _tapped(self) -> list[TapMessage]:
+        """All that the broker has seen so far. Many threads may ask: what each takes out of the tap stays in order."""
+        with self._tapping:
+            self._tap += self.broker.drain_tap()
+            return list(self._tap)
 
     def until_logged(self, kind: str, *, correlation_id: str) -> Envelope:
         """Wait for a line of this kind in a flow."""
@@ -302,7 +308,7 @@ class World:
             self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
         rest = self._rest
         self._ask_health_after_outages()
-        self._tap += self.broker.drain_tap()
+        self._tapped()
         self.until, until_ns = wall_now(), monotonic_ns()
         scenario = ScenarioRecord(
             name=self.name,

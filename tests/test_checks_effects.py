@@ -9,7 +9,7 @@ import pytest
 
 from harness.checks.effect_exactly_once import PROPERTY
 from harness.checks.verdict import Result
-from harness.contract.log_lines import Line
+from harness.contract.log_lines import Line, kind_of
 from harness.evidence.records import Fault, Received, RuleRow
 from tests.builders import (
     Story,
@@ -150,6 +150,20 @@ def test_a_timer_that_fired_and_told_nobody_fails() -> None:
 def test_a_dead_letter_without_its_one_alert_fails(alerts: list[Received]) -> None:
     result = judged(message(status=500), *alerts, lines=dead(), resting=(resting("moved"),))
     assert "died 1 times and raised" in the_finding(result).says
+
+
+def test_an_event_that_was_delivered_twice_and_dies_twice_raises_one_alert() -> None:
+    twice = [*dead(), *(line for line in dead() if kind_of(line) == "event.dead_lettered")]
+    died = (resting("moved"), resting("moved"))
+    assert judged(message(status=500), alert(), lines=twice, resting=died).status == "pass"
+
+
+def test_an_event_that_dies_again_after_its_replay_raises_two_alerts() -> None:
+    again = [line for line in dead() if kind_of(line) == "event.dead_lettered"]
+    story = Story()
+    story.write("automation", "dead_letter.replayed", "replay", event="moved")
+    result = judged(message(status=500), alert(), lines=[*dead(), *again, *story.lines], resting=(resting("moved"),))
+    assert "died 2 times and raised 1 alerts" in the_finding(result).says
 
 
 def test_a_timer_that_fires_long_after_its_stage_was_left_fails() -> None:

@@ -109,6 +109,28 @@ def test_cut_after_an_event_lets_all_of_it_pass_and_nothing_behind(http: Through
     assert fired == Fired(fired.at, 1, "POST /deals")
 
 
+def test_cut_after_a_large_event_waits_until_it_has_left(http: Through, proxy: FaultProxy) -> None:
+    proxy.arm(http.name, Trigger(event="request", stream="upstream", action="cut", when="after"))
+    pair = http.pair()
+    request = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 16000000\r\n\r\n" + bytes(16_000_000)
+    with ThreadPoolExecutor(1) as sending:
+        sending.submit(pair.client.sendall, request + OTHER)
+        data, how = rest(pair.server)
+    assert (len(data), how) == (len(request), "reset")
+
+
+def test_a_trigger_that_is_disarmed_before_its_turn_does_nothing(http: Through, proxy: FaultProxy) -> None:
+    first = proxy.arm(http.name, Trigger(event="request", stream="upstream", action="stall"))
+    second = proxy.arm(http.name, Trigger(event="request", stream="upstream", action="cut"))
+    pair = http.pair()
+    pair.client.sendall(REQUEST)
+    assert first.fired(WITHIN_S)
+    second.disarm()
+    first.disarm()
+    assert received(pair.server, len(REQUEST)) == REQUEST
+    assert second.fired() == []
+
+
 def test_the_second_confirm_of_a_routing_key_is_dropped_and_no_other(amqp: Through, proxy: FaultProxy) -> None:
     trigger = Trigger(event="confirm", stream="downstream", action="drop", detail="*/lead.created", nth=2)
     armed = proxy.arm(amqp.name, trigger)

@@ -44,7 +44,7 @@ def test_nightly_scenarios_are_left_out_and_counted_unless_they_are_asked_for() 
 def test_whoever_names_a_scenario_gets_it_nightly_or_not() -> None:
     every, _ = collected("--nightly")
     assert collected("-k", "test_clock")[0] == every
-    assert collected("-k", "crm-fast")[0] == 1
+    assert collected("-k", "fast-crm")[0] == 1
 
 
 def test_what_cannot_be_run_here_is_left_out_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:

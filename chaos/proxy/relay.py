@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds
 HIGH_WATER = 256 << 10
 FLUSH_MOST_S = 1.0
+"""A receiver that takes nothing for so long is not waited for."""
 SIOCOUTQNSD = 0x894B
 """Linux's request for the bytes of a socket that have not been sent yet (linux/sockios.h)."""
 
@@ -149,19 +150,24 @@ class Side(asyncio.Protocol):
         self.abort()
 
     def when_flushed(self, then: Callable[[], None]) -> None:
-        """Call ``then`` when the kernel has sent all that was written here (a RST overtakes it), or that takes long."""
+        """Call ``then`` when the kernel has sent all that was written here (a RST overtakes it), or nobody reads it."""
         loop = asyncio.get_running_loop()
-        latest = loop.time() + FLUSH_MOST_S
+        before, since = -1, loop.time()
 
         def look() -> None:
-            if self.gone or self.transport is None or loop.time() > latest:
-                then()
-            elif self.transport.get_write_buffer_size() or unsent(self.transport.get_extra_info("socket")):
+            nonlocal before, since
+            left = 0 if self.gone or self.transport is None else self._unsent(self.transport)
+            if left != before:
+                before, since = left, loop.time()
+            if left and loop.time() < since + FLUSH_MOST_S:
                 loop.call_later(0.001, look)
             else:
                 then()
 
         look()
+
+    def _unsent(self, transport: asyncio.Transport) -> int:
+        return transport.get_write_buffer_size() + unsent(transport.get_extra_info("socket"))
 
 
 class Flow:

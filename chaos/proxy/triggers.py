@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from chaos.proxy.wire.events import Decoder, Edit, Event
+from chaos.proxy.wire.events import Edit, Event
 
 Stream = Literal["upstream", "downstream"]
 Action = Literal["cut", "stall", "delay", "drop", "duplicate", "hold"]
@@ -142,8 +142,3 @@ def plan(events: list[Event], armed: Iterable[Armed], edits: Iterable[Edit] = ()
             if step.action == "cut":
                 return steps
     return steps
-
-
-def pending(decoder: Decoder, armed: Iterable[Armed]) -> bool:
-    """Whether the relay has to withhold what lies behind the decoder's boundary."""
-    return decoder.editing or any(True for _ in armed)

@@ -61,6 +61,7 @@ class Kind:
     sets_off: Callable[[Target, str], list[Moment]] = _nothing
     action: Action | None = None
     counted: bool = False
+    needs_flow: bool = False
     at: Callable[[Moment], bool] = lambda moment: True
     exhausts: Callable[[str], bool] = lambda place: False
     in_the_broker: Callable[[str], bool] = lambda place: False
@@ -270,6 +271,7 @@ _PROCESSES = tuple(
     Kind(
         name=name, group="process", places=_processes, inject=_at_its_place(how), lasts_ms=lasts_ms,
         sets_off=_comes_back if how is not paused else _nothing, in_the_broker=lambda place: place == "rabbitmq",
+        needs_flow=how in (stopped, restarted),
     )
     for name, how, lasts_ms in (
         ("SIGKILL", killed, LASTS_MS), ("SIGTERM", stopped, LASTS_MS), ("SIGSTOP", paused, LASTS_MS),

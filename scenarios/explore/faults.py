@@ -25,8 +25,6 @@ _UNTIL_EFFECTIVE_S = 0.3
 _ARMED_WITHIN_S = 5.0
 _LOOK_S = 0.2
 """One question to the proxy whether the event has come waits so long for the answer yes."""
-_NEEDS_THE_WIRE = ("SIGTERM",)
-"""Faults that come to their effect only if what is held is let go."""
 _LINGER_S = 1.5
 """What the lanes have set off goes on after them: so long the moments on the wire may still come."""
 _UNDONE_WITHIN_S = 60.0
@@ -166,7 +164,7 @@ class Faults:
 
     def _come(self, one: _Fault, *, released: Callable[[], object]) -> None:
         one.came_at = wall_now()
-        if one.kind.name in _NEEDS_THE_WIRE:
+        if one.kind.needs_flow:
             released()
         with one.kind.inject(self._site, one.planned) as attestation:
             released()

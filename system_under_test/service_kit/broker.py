@@ -61,7 +61,7 @@ class _Loop:
     def _guarded(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except OSError as error:
+        except Exception as error:
             self._broke(f"connection lost while it was made: {logs.describe(error)}")
 
 

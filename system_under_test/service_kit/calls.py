@@ -32,6 +32,10 @@ def tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+# AttributeError: where a connection is closed while it is being made, the client looks at a socket that is gone.
+_NO_ANSWER = (httpx.HTTPError, OSError, AttributeError)
+
+
 class PeerTrouble(Exception):
     """The peer did not answer, or answered that now is a bad time. Later the same call may succeed."""
 
@@ -75,7 +79,7 @@ def observed(peer: str, method: str, route: str, *, attempt: int) -> Iterator[An
             answer.status = _status_of(answer.http_status)
         except (httpx.TimeoutException, TimeoutError):
             answer.status = "timeout"
-        except (httpx.HTTPError, OSError):
+        except _NO_ANSWER:
             pass
         finally:
             _log_completed(answer, started)
