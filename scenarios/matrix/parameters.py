@@ -16,7 +16,7 @@ _LIMIT_BYTES: Mapping[tuple[FarEnd, str], int] = {
     ("service", "upstream"): 900, ("service", "downstream"): 900,
     ("sink", "upstream"): 400, ("sink", "downstream"): 50,
 }  # fmt: skip
-"""Less than the workload sends. A broker tells those who only publish no more than their confirms, so few are enough."""
+"""Less than the workload sends. A broker tells who only publishes no more than confirms, so few are enough."""
 
 _ACK_BYTES = 21
 """What is sent for each delivery, and for each publish: a slice has to be smaller, or it cuts nothing."""
