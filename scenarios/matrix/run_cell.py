@@ -119,14 +119,17 @@ def _poisoned(world: World, cell: Cell) -> Iterator[HitSoFar]:
 
 @contextmanager
 def _down(world: World, cell: Cell) -> Iterator[HitSoFar]:
-    """Who uses connections that stay loses them; who makes a new one for each call is refused."""
+    """Hit is who needs the far end and says so, not being ready; or else whoever asked and was refused."""
     since, hit = wall_now(), Hit(cell, 0, "")
 
     def so_far(operations: list[Operation]) -> Hit:
         nonlocal hit
         refused = _refused(world, cell, since, operations)
-        unready = cell.near in world.target.services and not world.ready(cell.near)
-        hit = Hit(cell, refused + unready, f"{refused} calls were refused{f', {cell.near} is not ready' * unready}")
+        needed = cell.near in world.target.services and cell.far_end != "sink"
+        if needed and not world.ready(cell.near):
+            hit = Hit(cell, 1 + refused, f"{cell.near} is not ready, {refused} calls were refused")
+        elif not needed:
+            hit = Hit(cell, refused, f"{refused} calls were refused")
         return hit
 
     with cut(world.site, cell.edge) as attestation:
