@@ -8,7 +8,7 @@ earlier one sets off.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Literal, TypeVar
 
@@ -92,14 +92,17 @@ class _Faults:
 
     def _any(self) -> PlannedFault:
         """A group, one of its kinds, one of its places: there are many toxics, but few kinds of crash."""
-        groups = sorted(self._by_group)
-        (group,) = self._random.choices(groups, [_WEIGHTS[name] for name in groups])
-        kind = self._random.choice(self._by_group[group])
+        kind = self._random.choice(self._by_group[self._group(self._by_group)])
         place = self._random.choice([place for place in kind.places(self._target) if self._may_be(kind, place)])
         events = self._events(kind, place)
         if events and (kind.on_the_wire or self._random.random() < _AT_AN_EVENT):
             return self._fault(kind, place, self._at(kind, self._random.choice(events), self._random.choice(_NTH)))
         return self._fault(kind, place, Moment(step=0))
+
+    def _group(self, groups: Iterable[Group]) -> Group:
+        names = sorted(groups)
+        (group,) = self._random.choices(names, [_WEIGHTS[name] for name in names])
+        return group
 
     def _may_be(self, kind: Kind, place: str) -> bool:
         return place not in _WITHOUT_TRAFFIC and bool(not kind.on_the_wire or self._events(kind, place))
@@ -117,16 +120,13 @@ class _Faults:
         if not set_off:
             return None
         moment = self._random.choice(set_off)
-        able = {
-            kind.name: places
-            for group in self._by_group.values()
-            for kind in group
-            if kind.at(moment) and (places := self._next_to(kind, moment))
-        }
-        if not able:
+        able: dict[Group, list[Kind]] = defaultdict(list)
+        for group, kinds in self._by_group.items():
+            able[group] += [kind for kind in kinds if kind.at(moment) and self._next_to(kind, moment)]
+        if not any(able.values()):
             return None
-        kind = KINDS[self._random.choice(sorted(able))]
-        return self._fault(kind, self._random.choice(able[kind.name]), self._at(kind, moment, 1))
+        kind = self._random.choice(able[self._group(name for name in able if able[name])])
+        return self._fault(kind, self._random.choice(self._next_to(kind, moment)), self._at(kind, moment, 1))
 
     def _next_to(self, kind: Kind, moment: Moment) -> list[str]:
         return [place for place in kind.places(self._target) if moment.edge in moments.edges_at(self._target, place)]

@@ -42,17 +42,17 @@ _NETWORK = (
     *(
         Kind(
             name=name, group="network", places=edges, inject=poisoned(name, **attributes),
-            choices={**STREAMS, **choices}, sets_off=retries_if_called, exhausts=outward, counted=True,
+            choices={**STREAMS, **choices}, sets_off=sets_off, exhausts=outward, counted=True,
         )
-        for name, attributes, choices in (
-            ("latency", {"latency": "delay_ms"}, {"delay_ms": (30, 200, 700)}),
-            ("bandwidth", {"rate": "rate_kb_s"}, {"rate_kb_s": (64, 8, 1)}),
+        for name, attributes, choices, sets_off in (
+            ("latency", {"latency": "delay_ms"}, {"delay_ms": (30, 200, 700)}, nothing),
+            ("bandwidth", {"rate": "rate_kb_s"}, {"rate_kb_s": (64, 8, 1)}, nothing),
             ("slicer", {"average_size": "bytes", "size_variation": 0, "delay": "delay_us"},
-             {"bytes": (100, 10), "delay_us": (0, 1000)}),
-            ("timeout", {"timeout": 0}, {}),
-            ("reset_peer", {"timeout": "after_ms"}, {"after_ms": (0, 200)}),
-            ("limit_data", {"bytes": "bytes"}, {"bytes": (20_000, 2_000, 200)}),
-            ("slow_close", {"delay": "delay_ms"}, {"delay_ms": (100, 1000)}),
+             {"bytes": (100, 10), "delay_us": (0, 1000)}, nothing),
+            ("timeout", {"timeout": 0}, {}, retries_if_called),
+            ("reset_peer", {"timeout": "after_ms"}, {"after_ms": (0, 200)}, retries_if_called),
+            ("limit_data", {"bytes": "bytes"}, {"bytes": (20_000, 2_000, 200)}, retries_if_called),
+            ("slow_close", {"delay": "delay_ms"}, {"delay_ms": (100, 1000)}, nothing),
         )
     ),
 )  # fmt: skip
@@ -90,7 +90,7 @@ _DATABASE = tuple(
         sets_off=sets_off, exhausts=exhausts, needs=postgres.NAME,
     )
     for name, places, how, lasts_ms, sets_off, exhausts in (
-        ("writes refused", written_by_requests, database.refusing_writes, (200, 500, 900), retries, always),
+        ("writes refused", written_by_requests, database.refusing_writes, (300, 600, 900), retries, always),
         ("table locked", tables, database.locked, LASTS_MS, retries, never),
         ("read-only", partial(only, postgres.NAME), database.read_only, LASTS_MS, nothing, never),
         ("sessions terminated", database_clients, database.terminated, (), comes_back, never),

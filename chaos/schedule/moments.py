@@ -41,11 +41,10 @@ def moments(target: Target, edge: str) -> list[Moment]:
 
 def retries(target: Target) -> list[Moment]:
     """Steps of carrying an event over a passing failure: its copy is published and confirmed, itself acknowledged."""
-    ladder = [queue for queue in target.broker.retry_queues if "retry" in queue] or list(target.broker.retry_queues)
+    copies = f"*/{target.broker.retry_queues[0].rpartition('.')[0]}.*"
     found = []
     for edge in (edge for edge in target.edges if protocol_of(edge) == "amqp" and _consumes(target, edge)):
-        for queue in ladder[:2]:
-            found += [_at(edge, "upstream", "publish", f"*/{queue}"), _at(edge, "downstream", "confirm", f"*/{queue}")]
+        found += [_at(edge, "upstream", "publish", copies), _at(edge, "downstream", "confirm", copies)]
         found.append(_at(edge, "upstream", "ack"))
     return found
 
