@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import smtplib
+import socket
 import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -52,6 +53,22 @@ def mail(inbox: Inbox) -> Iterator[smtplib.SMTP]:
 
 def signature(secret: str) -> str:
     return "sha256=" + hmac.new(secret.encode(), BODY, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize("cut_at", [1, 40, 75, 110], ids=["request line", "headers", "length", "body"])
+def test_a_webhook_that_is_cut_off_on_its_way_was_not_received(
+    webhooks: httpx.Client, inbox: Inbox, cut_at: int
+) -> None:
+    """Whatever came of it: its sender has no answer, and will send it again."""
+    head = b"POST /hooks HTTP/1.1\r\nHost: sink\r\nIdempotency-Key: key\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    with socket.create_connection((webhooks.base_url.host, webhooks.base_url.port or 80), timeout=5) as client:
+        client.sendall((head + BODY)[:cut_at])
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(4096):
+            pass
+    assert inbox.received() == []
+    webhooks.post("/hooks", content=BODY)
+    assert len(inbox.received()) == 1
 
 
 @pytest.mark.parametrize(("secret", "signed"), [(SECRET, True), ("another", False)])

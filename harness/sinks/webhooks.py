@@ -41,6 +41,9 @@ def webhook_server(port: int, inbox: Inbox, secret: str) -> ThreadingHTTPServer:
     class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.body()
+            if len(body) != int(self.headers.get("Content-Length") or -1):
+                self.close_connection = True  # cut off on its way: it has not been received, and gets no answer
+                return
             behaviour = inbox.answer_for(self.path, otherwise=204)
             inbox.add(_received(self, body, behaviour, secret))
             time.sleep(behaviour.delay_ms / 1000)
