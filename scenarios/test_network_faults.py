@@ -1,4 +1,4 @@
-"""Edges are cut and slowed while PATCHes go on; then they heal, and nothing may be missing."""
+"""Edges are cut at the worst moment; then they heal, and nothing may be missing. (The matrix has every toxic alone.)"""
 
 from __future__ import annotations
 
@@ -13,29 +13,17 @@ from harness.environment.proxies import proxy_name
 from harness.environment.waiting import eventually
 from scenarios.world import WITHIN_S, World
 
-EDGES = ("pipeline→broker", "automation→database", "automation→crm")
 LEADS = 5
 
 
-@pytest.mark.parametrize("edge", [*EDGES, "automation→pipeline"], ids=proxy_name)
+@pytest.mark.parametrize("edge", ["pipeline→broker"], ids=proxy_name)
 def test_an_edge_is_cut_while_patches_go_on(world: World, edge: str) -> None:
+    """Any other edge is cut in the matrix; of this one, clients may notice nothing at all."""
     leads = world.new_leads(LEADS)
     world.move_all(leads, "engaged")
     with cut(world.site, edge):
         during = world.move_all(leads, "qualified")
         world.until_unready(edge.partition("→")[0])
-    after = world.move_all(leads, "proposal")
-    assert {move.outcome for move in (*during, *after)} == {"ok"}
-    world.settled()
-    assert world.leads_with_a_deal() == set(leads)
-
-
-@pytest.mark.parametrize("edge", EDGES, ids=proxy_name)
-def test_an_edge_is_slow_while_patches_go_on(world: World, edge: str) -> None:
-    leads = world.new_leads(3)
-    with slow(world.site, edge, delay_ms=50):
-        during = world.move_all(leads, "qualified")
-        world.settled()
     after = world.move_all(leads, "proposal")
     assert {move.outcome for move in (*during, *after)} == {"ok"}
     world.settled()

@@ -257,6 +257,17 @@ def test_a_delivery_given_back_has_to_come_again() -> None:
     assert judged(dealt(story).lines).state == "complete_with_duplicates"
 
 
+def test_what_is_received_again_before_its_first_delivery_is_requeued_closes_it_but_not_itself() -> None:
+    for last in ("acked", "requeued"):
+        story = moved_lead(Story())
+        received(story, "moved", "d1")
+        received(story, "moved", "d2", redelivered=True)
+        settled(story, "moved", "d1", "requeued")
+        settled(story, "moved", "d2", last)
+        open_ones = [edge for edge, _, _ in broken_edges(story.lines)].count("requeued → received again")
+        assert open_ones == (last == "requeued")
+
+
 def test_an_earlier_delivery_does_not_stand_for_the_one_given_back() -> None:
     story = qualified_lead()
     received(story, "moved", "d2", redelivered=True)

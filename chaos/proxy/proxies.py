@@ -152,9 +152,10 @@ class Proxy:
             await loop.create_connection(lambda: connection.server, host, port)
             await loop.connect_accepted_socket(lambda: connection.client, client)
         except BaseException as error:
-            reset_on_close(client)  # refused there, so refused here: a client must not take it for a good connection
-            client.close()
             connection.drop()
+            if client.fileno() != -1:  # else its transport has closed it already
+                reset_on_close(client)  # refused there, so refused here: a client must not take it for a good one
+                client.close()
             if isinstance(error, OSError):
                 self.counts.refused += 1
                 return

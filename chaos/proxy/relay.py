@@ -104,6 +104,8 @@ class Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(HIGH_WATER)
+        if self.gone:  # dropped while it was made
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self.out.entry(data)

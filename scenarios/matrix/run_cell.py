@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -13,7 +13,7 @@ from chaos.faults.network import cut
 from chaos.faults.process import stopped
 from chaos.faults.toxic import acted_on, toxic, unit
 from harness.contract.log_lines import CallCompleted
-from harness.environment.waiting import eventually
+from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.clock import wall_now
 from harness.evidence.records import Operation
 from scenarios.matrix.cells import Cell
@@ -23,6 +23,8 @@ from scenarios.world import WITHIN_S, World
 
 WORKS_ON_S = 2.0
 """So long the system may work on under a toxic that lets everything through."""
+NEXT_S = 3.0
+"""After this time without a hit, more has to be done for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +41,66 @@ class Hit:
 
 def run_cell(cell: Cell, world: World) -> Hit:
     """One cell, from a clean slate to rest."""
-    return run_cells([cell], world)[0]
+    return run_cells([cell], world, batches=1)[0]
 
 
-def run_cells(cells: list[Cell], world: World) -> list[Hit]:
-    """Several cells, one after the other, each with leads of its own; then all is served again, and at rest."""
-    hits = [expose(world, cell, batch) for cell, batch in zip(cells, prepare(world, len(cells)), strict=True)]
+def run_cells(cells: Sequence[Cell], world: World, *, batches: int) -> list[Hit]:
+    """Several cells at once, from a clean slate to rest, with as many batches of the workload as it takes."""
+    hits = expose(world, cells, prepare(world, batches))
     served_again(world)
     world.settled()
     return hits
 
 
-def expose(world: World, cell: Cell, batch: Batch) -> Hit:
-    """The workload meets the toxic, which lasts until the operations are answered and it has acted on something."""
-    with (_down if cell.toxic == "down" else _poisoned)(world, cell) as hit_so_far:
-        operations = operate(world, batch)
-        _renew_connections(world, cell)
-        describe = f"{cell.name} to act on something"
-        eventually(lambda: hit_so_far(operations).hits, within_s=WITHIN_S, describe=describe)
-        if cell.gentle:
-            world.rested(within_s=WORKS_ON_S)
-        return hit_so_far(operations)
-
-
 HitSoFar = Callable[[list[Operation]], Hit]
 """What a toxic has hit until now, these operations of clients among it."""
+
+
+def expose(world: World, cells: Sequence[Cell], batches: Sequence[Batch]) -> list[Hit]:
+    """The workload meets the toxics. Each lasts until it has acted on something, a gentle one longer.
+
+    What one toxic keeps away from another comes with the next batch, when the first is gone.
+    Raises NeverHappened naming what has hit nothing in the end.
+    """
+    operations: list[Operation] = []
+    hits: dict[Cell, Hit] = {}
+    with ExitStack() as all_healed:
+        healing = {cell: all_healed.enter_context(ExitStack()) for cell in cells}
+        so_far = {cell: healing[cell].enter_context(_at_work(world, cell)) for cell in cells}
+
+        def all_have_hit() -> bool:
+            for cell in cells:
+                if cell not in hits and (hit := so_far[cell](operations)).hits:
+                    hits[cell] = hit
+                    if not cell.gentle:
+                        healing[cell].close()
+            return len(hits) == len(cells)
+
+        for number, batch in enumerate(batches, start=1):
+            operations += operate(world, batch)
+            for cell in cells:
+                if cell not in hits:
+                    _renew_connections(world, cell)
+            if _soon(all_have_hit, cells, hits, last=number == len(batches)):
+                break
+        if any(cell.gentle for cell in cells):
+            world.rested(within_s=WORKS_ON_S)
+        return [so_far[cell](operations) if cell.gentle else hits[cell] for cell in cells]
+
+
+def _soon(all_have_hit: Callable[[], bool], cells: Sequence[Cell], hits: Mapping[Cell, Hit], *, last: bool) -> bool:
+    """Wait for it; but for the last time, only as long as the next batch should not wait."""
+    try:
+        return eventually(all_have_hit, within_s=WITHIN_S if last else NEXT_S, describe="every toxic to act")
+    except NeverHappened as never:
+        if last:
+            idle = ", ".join(cell.name for cell in cells if cell not in hits)
+            raise NeverHappened(f"these have acted on nothing: {idle}") from never
+        return False
+
+
+def _at_work(world: World, cell: Cell) -> AbstractContextManager[HitSoFar]:
+    return _down(world, cell) if cell.toxic == "down" else _poisoned(world, cell)
 
 
 @contextmanager
@@ -82,14 +119,17 @@ def _poisoned(world: World, cell: Cell) -> Iterator[HitSoFar]:
 
 @contextmanager
 def _down(world: World, cell: Cell) -> Iterator[HitSoFar]:
-    """Who uses connections that stay loses them; who makes a new one for each call is refused."""
+    """Hit is who needs the far end and says so, not being ready; or else whoever asked and was refused."""
     since, hit = wall_now(), Hit(cell, 0, "")
 
     def so_far(operations: list[Operation]) -> Hit:
         nonlocal hit
         refused = _refused(world, cell, since, operations)
-        unready = cell.near in world.target.services and not world.ready(cell.near)
-        hit = Hit(cell, refused + unready, f"{refused} calls were refused{f', {cell.near} is not ready' * unready}")
+        needed = cell.near in world.target.services and cell.far_end != "sink"
+        if needed and not world.ready(cell.near):
+            hit = Hit(cell, 1 + refused, f"{cell.near} is not ready, {refused} calls were refused")
+        elif not needed:
+            hit = Hit(cell, refused, f"{refused} calls were refused")
         return hit
 
     with cut(world.site, cell.edge) as attestation:
