@@ -14,7 +14,8 @@ import pytest
 
 from chaos.faults.at_event import at_event, killed_at
 from chaos.faults.site import FaultSite
-from chaos.proxy.client import FaultProxy, Trigger
+from chaos.proxy.client import FaultProxy
+from chaos.proxy.triggers import Trigger
 from harness.environment.waiting import eventually
 from harness.evidence.recording import Recording
 from harness.evidence.records import Fault

@@ -15,7 +15,8 @@ import pika
 import pytest
 from pika import frame, spec
 
-from chaos.proxy.client import FaultProxy, Fired, ProxyError, Trigger
+from chaos.proxy.client import FaultProxy, ProxyError
+from chaos.proxy.triggers import Fired, Trigger
 from harness.environment.waiting import eventually
 from harness.target import PROJECT_ROOT
 from tests.proxied import LONG_MS, WITHIN_S, Pair, ProxyServer, Stopwatch, Through, is_silent, received, rest, running
@@ -320,8 +321,6 @@ def test_waiting_for_a_trigger_ends_with_the_first_time_it_acts(http: Through, p
     [
         (Trigger(event="publish", stream="upstream", action="cut"), "knows request"),
         (Trigger(event="response", stream="downstream", action="duplicate"), "cannot be duplicated"),
-        (Trigger(event="request", stream="upstream", action="delay"), "delay_ms"),
-        (Trigger(event="request", stream="upstream", action="drop", when="after"), "cannot be dropped"),
         (Trigger(event="request", stream="upstream", action="hold", hold=("nowhere",)), "proxy not found"),
     ],
 )
@@ -330,6 +329,24 @@ def test_a_trigger_that_could_never_act_is_refused(
 ) -> None:
     with pytest.raises(ProxyError, match=said):
         proxy.arm(http.name, trigger)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"action": "delay"}, "delay_ms"),
+        ({"action": "drop", "when": "after"}, "cannot be dropped"),
+        ({"action": "cut", "nth": 0}, "nth"),
+        ({"action": "cut", "colour": "red"}, "colour"),
+    ],
+)
+def test_a_trigger_that_makes_no_sense_is_refused(
+    server: ProxyServer, http: Through, asked: dict[str, Any], said: str
+) -> None:
+    trigger = {"name": "t1", "event": "request", "stream": "upstream", **asked}
+    answer = server.ask("POST", f"/proxies/{http.name}/triggers", trigger)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
 
 
 def test_on_opaque_bytes_there_is_nothing_to_trigger(server: ProxyServer, proxy: FaultProxy) -> None:

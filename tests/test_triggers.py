@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from chaos.proxy.triggers import Armed, Step, Trigger, plan
+from chaos.proxy.triggers import Armed, NamedTrigger, Step, plan
 from chaos.proxy.wire import PROTOCOLS, known_events
 from chaos.proxy.wire.events import Edit, Event
 
 
-def trigger(**fields: Any) -> Trigger:
+def trigger(**fields: Any) -> NamedTrigger:
     return msgspec.convert(
-        {"name": "t1", "stream": "upstream", "event": "publish", "action": "cut", **fields}, type=Trigger
+        {"name": "t1", "stream": "upstream", "event": "publish", "action": "cut", **fields}, type=NamedTrigger
     )
 
 

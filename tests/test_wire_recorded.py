@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from chaos.proxy.client import FaultProxy, Trigger
+from chaos.proxy.client import FaultProxy
+from chaos.proxy.triggers import Trigger
 from harness.environment.native import boot
 from harness.environment.servers import PROXY
 from harness.environment.stack import Stack

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import msgspec
 
 from chaos.faults.site import Attestation, FaultSite, injected
-from chaos.proxy.client import Armed, Fired, Trigger
+from chaos.proxy.client import Armed
+from chaos.proxy.triggers import Fired, Trigger
 
 _LOOK_S = 0.5
 """One question to the proxy whether its trigger has fired waits so long for the answer yes."""

@@ -12,7 +12,7 @@ from chaos.proxy.http_server import Answer, Request
 from chaos.proxy.proxies import Proxies, Proxy, Toxic, split_address
 from chaos.proxy.toxics import KINDS
 from chaos.proxy.toxics.stage import Attributes
-from chaos.proxy.triggers import Armed, Stream, Trigger
+from chaos.proxy.triggers import Armed, NamedTrigger, Stream
 from chaos.proxy.wire import known_events
 
 VERSION = "gauntlet 1, speaks Toxiproxy 2.12"
@@ -259,7 +259,7 @@ class Api:
         return Answer(200, [armed.shown() for armed in proxy.triggers])
 
     def _arm(self, request: Request, proxy: Proxy) -> Answer:
-        trigger = _decode(request.body, Trigger)
+        trigger = _decode(request.body, NamedTrigger)
         refusal = trigger.refusal(proxy.protocol, known_events(proxy.protocol, trigger.stream))
         if refusal:
             raise Refusal(400, refusal)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +21,7 @@ import toxiproxy.proxy
 import toxiproxy.server
 from toxiproxy.api import APIConsumer, validate_response
 
+from chaos.proxy.triggers import Fired, Stream, Trigger
 from harness.environment.proxies import proxy_name
 
 API_TIMEOUT_S = 5.0
@@ -71,30 +72,6 @@ toxiproxy.proxy.APIConsumer = _TimedConsumer
 toxiproxy.server.APIConsumer = _TimedConsumer
 
 
-class Trigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is to happen at the ``nth`` event of a kind, and at ``times`` from there on (0: all)."""
-
-    event: str
-    stream: Literal["upstream", "downstream"]
-    action: Literal["cut", "stall", "delay", "drop", "duplicate", "hold"]
-    detail: str = "*"
-    """A pattern, as of file names."""
-    nth: int = 1
-    times: int = 1
-    when: Literal["before", "after"] = "before"
-    delay_ms: int = 0
-    hold: tuple[str, ...] = ()
-    """Other edges on which nothing may pass either, for the action ``hold``."""
-
-
-class Fired(msgspec.Struct, frozen=True):
-    """When and where a trigger acted."""
-
-    at: str
-    connection: int
-    detail: str
-
-
 class SeenStream(msgspec.Struct, frozen=True):
     """What has passed one way. ``opaque``: why its events could not be read, if so."""
 
@@ -129,7 +106,7 @@ class WireEvent(msgspec.Struct, frozen=True, rename={"edge": "proxy"}):
     at: str
     edge: str
     connection: int
-    stream: Literal["upstream", "downstream"]
+    stream: Stream
     name: str
     detail: str
 

@@ -17,23 +17,25 @@ Action = Literal["cut", "stall", "delay", "drop", "duplicate", "hold"]
 _ONCE_MORE = {("amqp", "publish"), ("amqp", "ack"), ("http", "request")}  # what can be made to happen twice
 
 
-class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """As the control API takes it. Raises ValueError (msgspec: ValidationError) for what could not be carried out."""
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to happen at the ``nth`` event of a kind, and at ``times`` from there on (0: all).
 
-    name: str
+    Raises ValueError for what could not be carried out.
+    """
+
     stream: Stream
     event: str
     action: Action
     detail: str = "*"
+    """A pattern, as of file names."""
     nth: Annotated[int, msgspec.Meta(ge=1)] = 1
     times: Annotated[int, msgspec.Meta(ge=0)] = 1
     when: Literal["before", "after"] = "before"
     delay_ms: Annotated[int, msgspec.Meta(ge=0)] = 0
     hold: tuple[str, ...] = ()
+    """Others on which nothing may pass either, for the action ``hold``: proxies, or for the adapter their edges."""
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
-            raise ValueError(f"a trigger needs a name without '/', not {self.name!r}")
         if (self.action == "delay") != (self.delay_ms > 0):
             raise ValueError(f"delay_ms goes with action 'delay': {self.delay_ms} ms, action {self.action!r}")
         if self.action == "drop" and self.when == "after":
@@ -55,6 +57,17 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return None
 
 
+class NamedTrigger(Trigger, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As the control API takes it. Raises ValueError (msgspec: ValidationError), as its base does."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        Trigger.__post_init__(self)  # super() knows no msgspec.Struct with slots of its own
+        if not self.name or "/" in self.name:
+            raise ValueError(f"a trigger needs a name without '/', not {self.name!r}")
+
+
 class Fired(msgspec.Struct, frozen=True):
     """When and where a trigger acted."""
 
@@ -66,7 +79,7 @@ class Fired(msgspec.Struct, frozen=True):
 class Armed:
     """A trigger at work, over all connections of its proxy."""
 
-    def __init__(self, trigger: Trigger) -> None:
+    def __init__(self, trigger: NamedTrigger) -> None:
         self.trigger = trigger
         self.seen = 0  # matches so far
         self.fired: list[Fired] = []

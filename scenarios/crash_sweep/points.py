@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from chaos.proxy.client import Trigger, WireEvent
+from chaos.proxy.client import WireEvent
+from chaos.proxy.triggers import Trigger
 from harness.target import Target
 
 Stream = Literal["upstream", "downstream"]

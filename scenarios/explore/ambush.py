@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from chaos.proxy.client import Armed, FaultProxy, Fired, Trigger
+from chaos.proxy.client import Armed, FaultProxy
+from chaos.proxy.triggers import Fired, Trigger
 from chaos.schedule.schedule import PlannedFault
 
 

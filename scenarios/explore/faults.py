@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from chaos.faults.site import FaultSite, injected
-from chaos.proxy.client import Trigger
+from chaos.proxy.triggers import Trigger
 from chaos.schedule.kind import Kind
 from chaos.schedule.kinds import KINDS
 from chaos.schedule.moments import edges_at
