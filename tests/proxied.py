@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ import httpx
 import toxiproxy
 
 from chaos.proxy.client import FaultProxy
+from harness.environment.ports import PortLease
 from harness.environment.servers import look_around
 from harness.environment.waiting import Hopeless, eventually
 from harness.target import PROJECT_ROOT
@@ -121,8 +122,12 @@ class ProxyServer:
 @contextmanager
 def running(kind: Kind, *options: str) -> Iterator[ProxyServer]:
     """A server for the duration of the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with closing(PortLease()) as lease, _started(kind, lease.take(), options) as server:
+        yield server  # on a port that no connection can take before the server does
+
+
+@contextmanager
+def _started(kind: Kind, port: int, options: Sequence[str]) -> Iterator[ProxyServer]:
     address = ["-host", "127.0.0.1", "-port", str(port)]
     argv = [sys.executable, "-m", "chaos.proxy", *address, *options] if kind == "ours" else [*_theirs(), *address]
     environment = {"PATH": "/usr/bin:/bin", "LOG_LEVEL": "fatal"}
