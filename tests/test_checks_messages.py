@@ -10,7 +10,7 @@ from harness.checks.dead_letter_accounting import PROPERTY as ACCOUNTING
 from harness.checks.message_conservation import PROPERTY as CONSERVATION
 from harness.checks.verdict import Result
 from harness.contract.log_lines import Line
-from harness.evidence.records import ExpectedDeadLetter, Rows
+from harness.evidence.records import ExpectedDeadLetter, Fault, Rows, TapMessage
 from tests.builders import (
     Story,
     died,
@@ -233,6 +233,34 @@ def test_an_alert_without_its_dead_letter_fails() -> None:
 def test_two_dead_letters_with_one_alert_fail() -> None:
     finding = the_finding(accounted(exhausted_lead(), "moved", "moved"))
     assert "1 alert(s), 0 replayed or discarded, but 2 dead letter(s)" in finding.says
+
+
+def repeated(place: str, began: str = "2026-01-01T00:00:00.000000Z") -> Fault:
+    """A fault that made somebody publish twice."""
+    return Fault(kind="cut", place=place, injected_at=began, healed_at="2027-01-01T00:00:00.000000Z", hits=1, proof="")
+
+
+BURIED_TWICE = (tapped("moved", routing_key="automation.dlq", exchange=""),) * 2
+
+
+@pytest.mark.parametrize("place", ["automation→broker", "automation", "rabbitmq", "the broker's memory"])
+def test_a_burial_whose_confirm_a_fault_took_may_be_done_twice(place: str) -> None:
+    twice = accounted(exhausted_lead(), "moved", "moved", tap=BURIED_TWICE, faults=(repeated(place),))
+    assert twice.status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("fault", "tap"),
+    [
+        (repeated("pipeline→broker"), BURIED_TWICE),
+        (repeated("automation→broker", "2026-12-31T00:00:00.000000Z"), BURIED_TWICE),
+        (repeated("automation→broker"), BURIED_TWICE[:1]),
+    ],
+    ids=["of-somebody-else", "at-another-time", "but-it-was-done-once"],
+)
+def test_other_faults_explain_no_second_dead_letter(fault: Fault, tap: tuple[TapMessage, ...]) -> None:
+    finding = the_finding(accounted(exhausted_lead(), "moved", "moved", tap=tap, faults=(fault,)))
+    assert "but 2 dead letter(s)" in finding.says
 
 
 def test_a_dead_letter_that_was_replayed_and_lies_there_still_fails() -> None:

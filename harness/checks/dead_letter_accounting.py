@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.checks.errors_explained import RECOVERY_S
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import (
     ActionCompleted,
@@ -15,7 +16,9 @@ from harness.contract.log_lines import (
     EventReceived,
     TimerFired,
 )
+from harness.evidence.clock import later
 from harness.evidence.evidence import Evidence
+from harness.evidence.outages import comes_between
 from harness.evidence.records import OutboxRow, Planted, RestingMessage
 
 NAME = "dead_letter_accounting"
@@ -98,15 +101,21 @@ def _as_it_was_made(message: RestingMessage, born: OutboxRow | None, planted: Pl
 def _alerted_and_kept(
     evidence: Evidence, dead: list[RestingMessage], deaths: Sequence[EventDeadLettered]
 ) -> Iterator[Finding]:
-    """Every death raised one alert and left one row, until an operator replayed or discarded it."""
+    """Every death raised one alert and left one dead letter, until an operator replayed or discarded it.
+
+    It may leave more where a fault came between the service and the broker: without a confirm it is published again.
+    """
     kept = Counter(message.message_id for message in dead)
     triaged = (*evidence.of(DeadLetterReplayed), *evidence.of(DeadLetterDiscarded))
     left = Counter(line.event_id for line in triaged)
     alerts = Counter(line.event_id for line in deaths)
     correlations = {line.event_id: line.correlation_id for line in deaths}
+    buried = _burials(evidence, deaths)
     for event_id, count in alerts.items():
         remaining = kept[event_id]
-        if remaining > count - left[event_id] or (remaining < count - left[event_id] and not evidence.killed_instances):
+        if remaining > max(count, buried[event_id]) - left[event_id] or (
+            remaining < count - left[event_id] and not evidence.killed_instances
+        ):
             says = (
                 f"event {event_id}: {count} alert(s), {left[event_id]} replayed or discarded, "
                 f"but {remaining} dead letter(s) in the queue"
@@ -115,6 +124,30 @@ def _alerted_and_kept(
     for message in dead:
         if message.message_id not in alerts:
             yield _finding(f"dead letter {message.message_id} raised no alert", message.correlation_id)
+
+
+def _burials(evidence: Evidence, deaths: Sequence[EventDeadLettered]) -> Counter[str | None]:
+    """How often the broker saw an event published into the queue; of those alone where that may be due to a fault."""
+    spans: dict[str | None, tuple[str, str]] = {}
+    about = {line.event_id: line for line in deaths}
+    for line in evidence.of(EventReceived):
+        if line.event_id in about:
+            spans.setdefault(line.event_id, (line.ts, about[line.event_id].ts))
+    disturbed = {
+        event_id
+        for event_id, (since, until) in spans.items()
+        if any(
+            fault.injected_at <= until and later(fault.healed_at, RECOVERY_S) >= since
+            for fault in evidence.faults
+            if comes_between(evidence.target, fault, about[event_id].service, "broker")
+        )
+    }
+    queue = evidence.target.broker.dead_letter_queue
+    return Counter(
+        copy.message_id
+        for copy in evidence.tap
+        if copy.what == "published" and copy.routing_key == queue and copy.message_id in disturbed
+    )
 
 
 def _exhausted_after_all_attempts(evidence: Evidence, deaths: Sequence[EventDeadLettered]) -> Iterator[Finding]:

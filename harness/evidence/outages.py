@@ -58,6 +58,13 @@ def outages(target: Target, faults: Iterable[Fault]) -> list[Outage]:
     return found
 
 
+def comes_between(target: Target, fault: Fault, service: str, dependency: str) -> bool:
+    """Whether a fault may have kept these two from understanding each other: on their edge, or at one of its ends."""
+    ends = (service, *(name for name, of in _SERVERS.items() if of == dependency))
+    at_an_end = fault.place in (dependency, *ends, *(_IN_THE_BROKER if dependency == "broker" else ()))
+    return at_an_end or fault.place == f"{service}→{dependency}"
+
+
 def _taken_by(target: Target, fault: Fault) -> tuple[str, list[str]]:
     if fault.place in target.edges:
         service, dependency = target.edge_parts(fault.place)
