@@ -619,14 +619,13 @@ def fuzz(seed: int | None, requests: int, run_dir: Path | None, target: Path) ->
 def servers(install: bool) -> None:
     """Find (or install) the native servers.
 
-    Says which PostgreSQL, RabbitMQ and Toxiproxy will be used, or what is missing and how to get it.
+    Says what the doctor says; with --install, after it has provided what is missing and can be.
     """
     from harness.environment.provide import provide
-    from harness.environment.servers import find_servers
 
-    found = provide(on_step=_progress) if install else find_servers()
-    for name in ("postgres", "rabbitmq", "toxiproxy"):
-        click.echo(f"{name:<11} {getattr(found, name) or 'not found, and not needed'}")
+    if install:
+        provide(on_step=_progress)
+    sys.exit(_say_what_is_there())
 
 
 @gauntlet.command()
@@ -636,12 +635,16 @@ def doctor() -> None:
     Each program with its version and place, which proxy server is in use, and what is missing with the command that
     mends it. Exit code 4 if no stack could be booted.
     """
+    sys.exit(_say_what_is_there())
+
+
+def _say_what_is_there() -> int:
     from harness.environment.servers import chosen_proxy_server, look_around
     from reports.terminal import programs_text
 
     programs = list(look_around().values())
     click.echo(programs_text(programs, chosen_proxy_server()))
-    sys.exit(PASS if all(one.usable or not one.needed for one in programs) else NO_ENVIRONMENT)
+    return PASS if all(one.usable or not one.needed for one in programs) else NO_ENVIRONMENT
 
 
 @gauntlet.command()

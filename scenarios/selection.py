@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 
 from harness.environment import faketime
+from harness.environment.servers import PROXY, chosen_proxy_server
 
-NIGHTLY, NEEDS_FAKETIME = "nightly", "needs_faketime"
+NIGHTLY, NEEDS_FAKETIME, NEEDS_WIRE_PROXY = "nightly", "needs_faketime", "needs_wire_proxy"
 
 
 def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
@@ -28,6 +29,8 @@ def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
 def _why_not(config: pytest.Config, item: pytest.Item) -> str:
     if item.get_closest_marker(NEEDS_FAKETIME) and faketime.library() is None:
         return f"not applicable here, for libfaketime was not found: {faketime.apt_line()}"
+    if item.get_closest_marker(NEEDS_WIRE_PROXY) and chosen_proxy_server() != "wire":
+        return f"not applicable here, for only the wire-aware proxy can do it: {PROXY}=wire"
     if item.get_closest_marker(NIGHTLY) and not (config.getoption("--nightly") or _is_named(config)):
         return "nightly: gauntlet gate --nightly runs them too"
     return ""

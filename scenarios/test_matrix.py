@@ -16,6 +16,7 @@ BATCHES = 3
 """What a toxic keeps away from another comes with the second; the third is for a bad day."""
 
 
+@pytest.mark.needs_wire_proxy
 @pytest.mark.parametrize("number", range(len(TOXICS)))
 def test_each_kind_of_edge_is_poisoned_while_leads_go_their_way(world: World, number: int) -> None:
     cells = rounds(covering(world.target.edges, world.seed))[number]

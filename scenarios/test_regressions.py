@@ -14,6 +14,7 @@ from scenarios.world import World
 FILES = sorted(Path(__file__).with_name("regressions").glob("*.toml"))
 
 
+@pytest.mark.needs_wire_proxy
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_schedule_that_was_red_is_green(world: World, file: Path) -> None:
     schedule = read_schedule(file)

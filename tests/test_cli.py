@@ -40,6 +40,28 @@ def test_a_missing_server_is_named_with_its_remedy_before_anything_runs(tmp_path
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_doctor_says_what_a_stack_would_be_made_of_and_which_proxy_and_why(tmp_path: Path) -> None:
+    done = _gauntlet("doctor", cwd=tmp_path, GAUNTLET_TOXIPROXY="/nowhere", GAUNTLET_PROXY="")
+    assert done.returncode == 0
+    assert "proxies           wire      this project's fault proxy: the default" in done.stdout
+    assert "PostgreSQL        15" in done.stdout
+    assert "toxiproxy-server  missing   only what tests compare the fault proxy with" in done.stdout
+
+
+def test_the_doctor_misses_what_was_chosen_and_names_the_remedy(tmp_path: Path) -> None:
+    done = _gauntlet("doctor", cwd=tmp_path, GAUNTLET_TOXIPROXY="/nowhere", GAUNTLET_PROXY="toxiproxy")
+    assert done.returncode == 4
+    assert "proxies           toxiproxy Toxiproxy's own server, since GAUNTLET_PROXY says so" in done.stdout
+    assert "toxiproxy-server  MISSING" in done.stdout
+    assert "go install github.com/Shopify/toxiproxy" in done.stdout
+
+
+def test_a_proxy_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    done = _gauntlet("doctor", cwd=tmp_path, GAUNTLET_PROXY="envoy")
+    assert done.returncode == 4
+    assert "GAUNTLET_PROXY=envoy: expected wire (the default) or toxiproxy" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
