@@ -40,13 +40,14 @@ class Talk(NamedTuple):
 
 
 def talks() -> list[Talk]:
-    """Small messages there and back, a publish and its confirm, and three streams of messages of 1 KiB."""
-    greeting, heartbeat = b"AMQP\x00\x00\x09\x01", bytes(frame.Heartbeat().marshal())
+    """Messages of 64 bytes there and back, a publish and its confirm, and three streams of messages of 1 KiB."""
+    greeting = b"AMQP\x00\x00\x09\x01"
+    ask, nothing = _method(spec.Basic.Get(queue="q" * 48)), _method(spec.Basic.GetEmpty(cluster_id="c" * 51))
     confirming = greeting + _method(spec.Channel.Open()) + _method(spec.Confirm.Select(nowait=True))
     opened = _method(spec.Channel.OpenOk())
     publish = _publish(1024)
     return [
-        Talk("small", "amqp", confirming, opened, heartbeat * 8, heartbeat * 8),
+        Talk("small", "amqp", confirming, opened, ask, nothing),
         Talk("confirmed", "amqp", confirming, opened, publish, _method(spec.Basic.Ack(1))),
         Talk("amqp", "amqp", confirming, opened, publish, b""),
         Talk("postgres", "postgres", *_copy(), b""),
