@@ -461,7 +461,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in n
 @click.option("--for", "for_s", type=_Duration(), default="10m", show_default=True, help="How long: 90s, 10m, 1h.")
 @STACKS
 @click.option("--schedules", type=click.IntRange(1), metavar="K", help="Run so many, if the time allows.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/…-explore-SEED).")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/…).")
 @click.option("--shrink-for", "shrink_for_s", type=_Duration(), default="10m", show_default=True, help="At most.")
 @click.option("--dry-run", is_flag=True, help="Print the schedules that would be run, and run none.")
 @click.option("--target", type=click.Path(path_type=Path), default=DEFAULT_TARGET, help="The system, as a TOML file.")
@@ -472,7 +472,7 @@ def explore(
     for_s: float,
     workers: int,
     schedules: int | None,
-    keep: Path | None,
+    run_dir: Path | None,
     shrink_for_s: float,
     dry_run: bool,
     target: Path,
@@ -500,7 +500,7 @@ def explore(
         for text in drawn(plan):
             click.echo(text)
         return
-    run_dir = _fresh(keep or new_run_path(f"explore-{seed}"))
+    run_dir = _fresh(run_dir or new_run_path(f"explore-{seed}"))
     console = Console(highlight=False, markup=False)
     console.print(f"seed {seed}; evidence: {run_dir}")
     with (
