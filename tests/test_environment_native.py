@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import Killable, Pausable, Restartable
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import boot, down, leftovers, sweep
@@ -261,6 +263,12 @@ def test_the_firehose_copies_what_is_published_and_hides_no_unroutable_message(s
         routed = {body: copy.headers["routed_queues"] for _, copy, body in copies}
         assert routed == {b"routed": ["work"], b"lost": []}
         assert {copy.headers["properties"]["message_id"] for _, copy, _ in copies} == {"m-1"}
+
+
+def test_many_ask_the_broker_node_at_once_and_each_is_answered(stack: Stack) -> None:
+    node = BrokerNode(stack.broker.record)
+    with ThreadPoolExecutor(4) as several:
+        assert list(several.map(lambda _: node.has_alarm(), range(40))) == [False] * 40
 
 
 def test_a_killed_broker_comes_back_with_its_messages_and_its_firehose(stack: Stack) -> None:

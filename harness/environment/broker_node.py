@@ -6,7 +6,9 @@ Erlang of its own first and takes a third of a second and more. Either lets the 
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +20,7 @@ from harness.environment.rabbitmq import MEMORY_LIMIT, NODE, USER, VHOST
 from harness.environment.waiting import eventually
 
 _WITHIN_S = 30.0
+_calls = itertools.count()
 _POLICY = "gauntlet"
 _NO_LIMIT = 1_000_000
 _NO_SUCH_POLICY = '{error_string,"Parameterdoesnotexist"}'
@@ -33,7 +36,10 @@ class BrokerNode:
         """What the node makes of an Erlang expression, without blanks. Raises EnvironmentFailed for an exception."""
         program = shutil.which("erl_call", path=f"{self.record.environment['PATH']}:/usr/lib/erlang/bin")
         if program:  # it reads the cookie from its HOME, which is the node's
-            command, asked = [program, "-r", "-n", NODE, "-e"], f"{expression}.\n"
+            # A name of its own for each call: of two with one name at a time the node lets only the first in, and the
+            # names that erl_call draws for itself (-r) are those of whoever draws in the same moment.
+            name = f"gauntlet-{os.getpid()}-{next(_calls)}"
+            command, asked = [program, "-h", name, "-n", NODE, "-e"], f"{expression}.\n"
         else:
             command, asked = [str(self.record.cwd / "sbin" / "rabbitmqctl"), "-n", NODE, "eval", f"{expression}."], ""
         done = subprocess.run(
