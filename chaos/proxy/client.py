@@ -1,8 +1,8 @@
 """The one adapter around the proxies' server: toxiproxy-python for what both servers know, plain HTTP for ours alone.
 
 Known of toxiproxy-python 0.1.1: no time-outs, one global server address, no exception for a 5xx. Known of
-toxiproxy-server 2.12 (https://github.com/Shopify/toxiproxy): ``/reset`` is server-wide; removing a toxic whose reader is
-stalled wedges the control API for good; unknown attributes are accepted silently.
+toxiproxy-server 2.12 (https://github.com/Shopify/toxiproxy): ``/reset`` is server-wide; removing a toxic whose reader
+is stalled wedges the control API for good; unknown attributes are accepted silently.
 """
 
 from __future__ import annotations
@@ -256,7 +256,9 @@ class FaultProxy:
         """All that was recorded. Raises ProxyError if that were so many that some had to be dropped."""
         recorded = self._look("/events", _Recorded)
         if recorded.dropped:
-            raise ProxyError(f"{recorded.dropped} events were dropped: {len(recorded.events)} are the most that are kept")
+            raise ProxyError(
+                f"{recorded.dropped} events were dropped: {len(recorded.events)} are the most that are kept"
+            )
         return [msgspec.structs.replace(one, edge=one.edge.replace("-to-", "→")) for one in recorded.events]
 
     def _look(self, path: str, kind: type[Answered]) -> Answered:
@@ -292,7 +294,9 @@ class FaultProxy:
 
     def _needs_ours(self, path: str) -> None:
         if not self.wire_aware:
-            raise ProxyError(f"{path}: {self._url} is not the wire-aware proxy (start the stack with GAUNTLET_PROXY=wire)")
+            raise ProxyError(
+                f"{path}: {self._url} is not the wire-aware proxy (start the stack with GAUNTLET_PROXY=wire)"
+            )
 
     def connections_on(self, edge: str) -> int:
         """Connections that are established through the edge right now."""
