@@ -18,6 +18,7 @@ HOOKS = "/hooks"
 LONGEST_DELAY_S = 0.8
 
 
+@pytest.mark.nightly
 def test_a_clock_that_is_an_hour_fast_does_not_cut_the_patience_short_that_a_receiver_asks_for(world: World) -> None:
     lead_id = world.new_lead()
     world.settled()

@@ -46,6 +46,7 @@ def test_a_message_is_an_event_or_dies_at_once_with_its_papers(world: World, kin
     assert world.leads_with_a_deal() == {lead_id}
 
 
+@pytest.mark.nightly
 def test_news_of_a_stage_that_was_left_long_ago_start_nothing(world: World) -> None:
     (lead_id,) = world.known_leads(1)
     world.pipeline.move_lead(lead_id, "nurturing")
@@ -56,6 +57,7 @@ def test_news_of_a_stage_that_was_left_long_ago_start_nothing(world: World) -> N
     assert world.pipeline.stage_of(lead_id).answer["stage"] == "nurturing"
 
 
+@pytest.mark.nightly
 def test_events_that_come_in_the_wrong_order_have_the_effects_of_the_right_one(world: World) -> None:
     """It was in ``contacted`` for a moment only: heard last, that must not let it be escalated."""
     (lead_id,) = world.known_leads(1)
