@@ -17,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from system_under_test.service_kit.clock import Backoff
 from system_under_test.service_kit.settings import Settings
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ UNAVAILABLE = (
 )
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 _TRIES = 3
+_COMMITTED, _IN_PROGRESS, _SILENCE = "committed", "in progress", "silence"
 _FRESH_S = 0.1  # so long a connection that has answered need not prove again that it lives
 
 
@@ -128,6 +130,7 @@ class Database:
         self._answered_at: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._spare: Connection | None = None
         self._asking = asyncio.Lock()
+        self._open_questions: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Database]:
@@ -135,6 +138,8 @@ class Database:
         try:
             yield self
         finally:
+            if self._open_questions:
+                await asyncio.wait(self._open_questions, timeout=1)
             await self._pool.close(timeout=1)
             if self._spare is not None:
                 await self._spare.close()
@@ -174,16 +179,33 @@ class Database:
         """The answer to COMMIT was lost. The server knows how it went, and tells it to another session."""
         if unit.transaction_id is None:
             return False
-        question = sql.SQL("SELECT pg_xact_status({}::xid8) AS status").format(sql.Literal(unit.transaction_id))
         for _ in range(_TRIES):
-            try:
-                status = (await self.ask(question))["status"]
-            except UNAVAILABLE:
-                return False
-            if status != "in progress":
-                return bool(status == "committed")
+            if (status := await self._status(unit)) == _SILENCE:
+                break
+            if status != _IN_PROGRESS:
+                return status == _COMMITTED
             await asyncio.sleep(random.uniform(0.05, 0.25))
+        task = asyncio.get_running_loop().create_task(self._find_out(unit))
+        self._open_questions.add(task)
+        task.add_done_callback(self._open_questions.discard)
         return False
+
+    async def _find_out(self, unit: Work) -> None:
+        """Whoever asked is told that it is not known. What was committed is written down all the same, once it is."""
+        backoff = Backoff(self._profile.reconnect_first_s, self._profile.reconnect_most_s)
+        while (status := await self._status(unit)) in (_SILENCE, _IN_PROGRESS):
+            await asyncio.sleep(backoff.next_s())
+        if status == _COMMITTED:
+            unit.committed()
+
+    async def _status(self, unit: Work) -> str | None:
+        """How the server says that the transaction went; nothing of one that it has forgotten."""
+        question = sql.SQL("SELECT pg_xact_status({}::xid8) AS status").format(sql.Literal(unit.transaction_id))
+        try:
+            status: str | None = (await self.ask(question))["status"]
+        except UNAVAILABLE:
+            return _SILENCE
+        return status
 
     @asynccontextmanager
     async def _checked_out(self) -> AsyncIterator[Connection]:
