@@ -8,7 +8,7 @@ import pytest
 from harness.contract.log_lines import ActionCompleted, EventDeadLettered
 from harness.evidence.records import RuleRow
 from harness.target import load_target
-from scenarios.explore.deaths import expected_deaths
+from scenarios.deaths import expected_deaths
 from tests.builders import Story, died, exhausted_lead, happy_rows, moment, moved_lead, step, uid
 
 TARGET = load_target()

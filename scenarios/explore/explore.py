@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from chaos.schedule.confirm import Demand, Rate, bound_of_none, demand, rate
@@ -257,8 +256,3 @@ def replay(schedule: Schedule, times: int, work: Trials, listen: Listener) -> li
             listen.ran(ran[-1])
         listen.tick()
     return sorted(ran, key=lambda one: one.name)
-
-
-def findings_of(run: Path) -> list[Path]:
-    """The files of what was found in a run."""
-    return sorted((run / "findings").glob("*.toml"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from chaos.schedule.schedule import Schedule, as_toml
 from harness.evidence.explored import FaultOutcome
 from harness.evidence.records import Operation
-from scenarios.explore.deaths import expected_deaths
+from scenarios.deaths import expected_deaths
 from scenarios.explore.faults import Faults
 from scenarios.explore.workload import run_lanes
 from scenarios.world import WITHIN_S, World

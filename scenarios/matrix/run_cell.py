@@ -17,7 +17,7 @@ from harness.contract.log_lines import CallCompleted
 from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.clock import wall_now
 from harness.evidence.records import Operation
-from scenarios.explore.deaths import expected_deaths
+from scenarios.deaths import expected_deaths
 from scenarios.matrix.cells import Cell, far_end
 from scenarios.matrix.parameters import attributes
 from scenarios.matrix.workload import Batch, operate, prepare, served_again

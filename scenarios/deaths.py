@@ -1,4 +1,4 @@
-"""Which dead letters a drawn schedule brings about by right: nobody could announce them before it ran.
+"""Which dead letters faults that nobody timed bring about by right: nobody could announce them before it ran.
 
 Every other one is a finding. What is announced here must have a reason that another witness than the log knows of.
 """
