@@ -23,6 +23,7 @@ from tests.builders import (
     acted,
     answered,
     asked,
+    body_of,
     created_lead,
     dealt,
     delivered,
@@ -498,6 +499,54 @@ def test_a_message_that_names_another_flow_or_entity_than_its_event_is_a_contrad
     flow = "created" if "correlation_id" in wrong else "moved"
     finding = the_finding(came(sunk(event_id=uid("moved"), **wrong), flow=flow))
     assert finding.says.startswith(f"webhook was told of event {uid('moved')} as one of flow")
+
+
+# --- moments ----------------------------------------------------------------------------------------------------
+
+
+def told_at(occurred_at: str, *, skew_s: float = 0.0) -> Result:
+    """The happy story, with an event of pipeline, whose clock may be fast, that says it occurred then."""
+    body = body_of("moved", occurred_at=occurred_at)
+    tap = [msgspec.structs.replace(m, body=body) if m.message_id == uid("moved") else m for m in passed(*BOTH, "deal")]
+    whole = happy_evidence(tap=tuple(tap))
+    return check(
+        replace(whole, logs=tuple(replace(log, skew_s=skew_s * (log.service == "pipeline")) for log in whole.logs))
+    )
+
+
+def answered_with(**answer: Any) -> Result:
+    """The client was answered so at the end of a minute in which it had asked."""
+    asked = msgspec.structs.replace(
+        move_asked(), answer=move_asked().answer | answer, invoked_ns=0, returned_ns=60_000_000_000
+    )
+    whole = happy_evidence(operations=(lead_asked(), asked))
+    return check(
+        replace(whole, scenario=msgspec.structs.replace(whole.scenario, clock=("2026-01-01T12:00:00.000000Z", 0)))
+    )
+
+
+def test_an_event_that_occurred_when_its_request_was_handled_passes() -> None:
+    assert told_at(moment(3)).status == "pass"
+    assert told_at("2026-01-01T01:00:03.000000Z", skew_s=3600.0).status == "pass"
+
+
+@pytest.mark.parametrize("hour", ["2025-12-31T14:30", "2026-01-01T09:30"])
+def test_an_event_that_says_it_occurred_hours_before_or_after_is_a_contradiction(hour: str) -> None:
+    finding = the_finding(told_at(f"{hour}:03.000000Z"))
+    assert finding.says.startswith(f"event {uid('moved')} says that it occurred at {hour}:03")
+    assert (finding.service, finding.entity) == ("pipeline", f"lead {uid('lead')}")
+
+
+@pytest.mark.parametrize("when", [None, "2026-01-01T12:00:30Z", "2026-01-01T02:30:30.5-09:30"])
+def test_an_answer_that_tells_when_it_was_asked_for_passes(when: str | None) -> None:
+    assert answered_with(changed_at=when).status == "pass"
+
+
+@pytest.mark.parametrize("when", ["2026-01-01T02:30:30Z", "2026-01-01T21:30:30Z", "2026-01-01T12:00:30", "noon"])
+def test_an_answer_that_is_hours_wrong_or_has_no_zone_is_a_contradiction(when: str) -> None:
+    finding = the_finding(answered_with(changed_at=when))
+    assert finding.says.startswith(f"pipeline answers move_stage with changed_at {when}")
+    assert finding.edge == "client→pipeline"
 
 
 # --- good stories that look bad ---------------------------------------------------------------------------------

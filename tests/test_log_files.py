@@ -418,3 +418,15 @@ def test_a_line_after_the_end_of_its_process_is_named(tmp_path: Path) -> None:
     ((number, problem),) = problems(read_process_log(path, early))
     assert number == 7
     assert "when its process had ended" in problem
+
+
+@pytest.mark.parametrize("torn", [b"", b"boom\n"], ids=["faultless", "with a broken line"])
+def test_a_line_before_the_start_of_its_process_is_named(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(content(process()) + torn)
+    started = ProcessStart(service="crm", file="log", how="stopped", started_at=moment(0), ended_at=moment(9))
+    assert [problem for _, problem in problems(read_process_log(path, started)) if "ts" in problem] == []
+    late = msgspec.structs.replace(started, started_at=moment(3))
+    ((number, problem),) = [found for found in problems(read_process_log(path, late)) if "ts" in found[1]]
+    assert number == 1
+    assert problem == f"ts {moment(0)} is before {moment(3)}, when its process was started"

@@ -194,6 +194,7 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
         tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
         before=_since_it_counted_at_rest(earlier),
         ended_at=log.ended_at,
+        skew_s=log.skew_s,
     )
 
 

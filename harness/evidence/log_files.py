@@ -84,6 +84,8 @@ class ProcessLog:
     """Of a window: what it wrote before, from its last metrics at rest on, for those tell sums since its start."""
     ended_at: str = BEGINNING
     """When its process was found to have ended; nothing, as long as it has not."""
+    skew_s: float = 0.0
+    """So much its clock was fast; its lines are corrected, what they tell of is not."""
 
 
 @dataclass(slots=True)
@@ -141,8 +143,9 @@ def read_process_log(path: Path, start: ProcessStart, sharing: Sharing | None = 
     if lines:
         instance = lines[0].instance
         return ProcessLog(
-            start.service, instance, start.file, start.how == "killed", tuple(lines), (), (), ended_at=_ended(start)
-        )
+            start.service, instance, start.file, start.how == "killed", tuple(lines), (), (), ended_at=_ended(start),
+            skew_s=start.skew_s,
+        )  # fmt: skip
     log = _read_line_by_line(path, start)
     sharing.share(log.lines)
     return log
@@ -173,7 +176,7 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
             lines += read
     of_one = len({line.instance for line in lines}) == 1
     ended = isinstance(lines[-1], ServiceStopped) if lines and start.how == "stopped" else start.how not in _BAD_ENDS
-    in_time = not (lines and start.ended_at and lines[-1].ts > start.ended_at)
+    in_time = not lines or (start.started_at <= lines[0].ts and lines[-1].ts <= (start.ended_at or END))
     return lines if of_one and ended and in_time else []
 
 
@@ -197,7 +200,7 @@ def _read_line_by_line(path: Path, start: ProcessStart) -> ProcessLog:
         reader.broken.append(BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: {JUST_STOPS}", ""))
     return ProcessLog(
         start.service, reader.instance, start.file, start.how == "killed",
-        tuple(reader.lines), tuple(reader.broken), tuple(lost), ended_at=_ended(start),
+        tuple(reader.lines), tuple(reader.broken), tuple(lost), ended_at=_ended(start), skew_s=start.skew_s,
     )  # fmt: skip
 
 
@@ -254,8 +257,15 @@ def _early_end(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
 def _report_disorder(reader: _Reader, start: ProcessStart) -> None:
     """Whatever stands where it was not written. Mends the reader's positions, so that one alteration is no hole."""
     reader.positions, altered = mended(reader.positions)
-    found = [*altered, *disorder(reader.positions), *_after_its_end(reader, start)]
+    outside = (*_before_its_start(reader, start), *_after_its_end(reader, start))
+    found = [*altered, *disorder(reader.positions), *outside]
     reader.broken += [BrokenLine(reader.file, one.number, one.ts, one.problem, "") for one in found]
+
+
+def _before_its_start(reader: _Reader, start: ProcessStart) -> Iterable[Disorder]:
+    if reader.positions and reader.positions[0][1] < start.started_at:
+        _seq, ts, number = reader.positions[0]
+        yield Disorder(number, start.started_at, f"ts {ts} is before {start.started_at}, when its process was started")
 
 
 def _after_its_end(reader: _Reader, start: ProcessStart) -> Iterable[Disorder]:
