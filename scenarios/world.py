@@ -48,6 +48,7 @@ class World:
     def __init__(self, stack: Stack, target: Target, run: RunDirectory, *, name: str, seed: int, since: str) -> None:
         self.stack, self.target, self.run = stack, target, run
         self.name, self.seed, self.since, self.until = name, seed, since, since
+        self._began = wall_now()
         self.again: str | None = None
         """The command that does it once more, where that is none of a gate."""
         self.recording = Recording()
@@ -326,6 +327,7 @@ class World:
             format=2,
             clock=(self.until, until_ns),
             again=self.again,
+            began=self._began,
         )
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()

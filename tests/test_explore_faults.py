@@ -46,7 +46,8 @@ def kind(name: str, inject: Any) -> Kind:
 
 
 def test_who_waits_for_a_seat_holds_nothing_up_that_its_present_owner_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire, sits, told = Wire(), threading.Event(), []
+    wire, sits = Wire(), threading.Event()
+    told: list[object] = []
 
     @contextmanager
     def undone_by_traffic(site: FaultSite, planned: PlannedFault) -> Iterator[Attestation]:

@@ -103,6 +103,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     """One moment on both clocks, wall and monotonic, so that operations and lines can be compared."""
     again: str | None = None
     """The command that does it once more, for what is no scenario of a gate."""
+    began: str = ""
+    """When its stack was up and it could begin (older runs do not tell)."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
