@@ -1,4 +1,4 @@
-"""Who tests the tests: bugs."""
+"""Who tests the tests: bugs, clean."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from cli.door import FAIL, INTERRUPTED, PASS, gauntlet
-from cli.options import RUN_DIR, SEED, SOURCE_ROOT, WORKERS, Duration, all_known, drawn_seed, new_run
+from cli.options import RUN_DIR, SEED, SOURCE_ROOT, WORKERS, Duration, all_known, drawn_seed, new_run, progress
+from harness.evidence.run_directory import new_run_path, read_json, write_json
 from harness.target import load_target
 
 if TYPE_CHECKING:
     from chaos.seeded_bugs.catalogue import Bug
+    from harness.evidence.clean import CleanRecord
 
 
 @gauntlet.command()
@@ -51,14 +54,12 @@ def bugs(
     are killed. kill-matrix.json and kill-matrix.md of the run directory hold everything.
     """
     from rich.console import Console
-    from rich.table import Table
 
     from chaos.seeded_bugs.catalogue import CATALOGUE, CatalogueError, load_catalogue
     from harness.environment.machine import machine
     from harness.environment.servers import find_servers
     from harness.evidence.clock import wall_now
     from harness.evidence.hunted import KillMatrix
-    from harness.evidence.run_directory import write_json
     from reports.kill_matrix import HuntView, final_text, markdown
     from scenarios.kill_matrix.bugs import hunt_all
     from scenarios.kill_matrix.hunt import Hunting
@@ -86,8 +87,8 @@ def bugs(
     )  # fmt: skip
     write_json(run / "kill-matrix.json", matrix)
     (run / "kill-matrix.md").write_text(markdown(matrix), encoding="utf-8")
-    for part in final_text(matrix):
-        console.print(part, soft_wrap=not isinstance(part, Table))
+    for text in final_text(matrix, all_of_it=console.is_terminal):
+        console.print(text, soft_wrap=True)
     console.print(f"all of it: {run / 'kill-matrix'}.json, .md", soft_wrap=True)
     sys.exit(INTERRUPTED if matrix.interrupted else FAIL if matrix.alive else PASS)
 
@@ -105,3 +106,62 @@ def _properties_exist(catalogue: Mapping[str, Bug]) -> None:
                 raise click.UsageError(f"{bug_id} expects {name!r} to fail, and there is no such property: {hint}")
         if not bug.expect:
             raise click.UsageError(f"{bug_id} expects nothing: name the properties of which one has to fail")
+
+
+@gauntlet.command()
+@click.option(
+    "--runs", type=click.IntRange(1), default=10, show_default=True, help="So many, those of before included."
+)
+@click.option(
+    "--schedules", type=click.IntRange(0), default=10, show_default=True, help="Of random chaos, in each run."
+)
+@click.option("--keep", is_flag=True, help="Keep the evidence of green runs as well.")
+@WORKERS
+@SEED
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="Where the record goes; one that is there is continued."
+)
+def clean(runs: int, schedules: int, keep: bool, workers: int, seed: int | None, run_dir: Path | None) -> None:
+    """Count false alarms: run the gate and random chaos on the clean system again and again.
+
+    Nothing is planted, so whatever is not green is a bug of the system or of the gauntlet; its run is kept. Interrupted
+    (or with more --runs), it goes on where it was, as long as the code is the same. Exit code 1 if there is an alarm.
+    clean.json and clean.md hold the record.
+    """
+    from reports.clean import markdown, run_line, summary
+    from scenarios.kill_matrix.clean import clean_runs
+
+    folder = (run_dir or new_run_path("clean")).resolve()
+    record = _record(folder, seed, workers, schedules)
+    click.echo(f"seed {record.seed}; evidence: {folder}")
+    try:
+        for run in clean_runs(record, runs, folder, lambda number, part: progress(f"run {number}: {part}"), keep=keep):
+            record = msgspec.structs.replace(record, runs=(*record.runs, run))
+            write_json(folder / "clean.json", record)
+            (folder / "clean.md").write_text(markdown(record), encoding="utf-8")
+            click.echo(run_line(run, runs))
+    finally:
+        for line in summary(record):
+            click.echo(line)
+    sys.exit(FAIL if record.alarms else PASS)
+
+
+def _record(folder: Path, seed: int | None, workers: int, schedules: int) -> CleanRecord:
+    """The record in a folder, to be continued, or a new one. Raises UsageError where it cannot be continued."""
+    from harness.environment.machine import machine
+    from harness.evidence.clean import CleanRecord
+    from harness.evidence.clock import wall_now
+    from scenarios.kill_matrix.clean import code_digest
+
+    code = code_digest()
+    if not (folder / "clean.json").exists():
+        return CleanRecord(
+            seed=drawn_seed(seed), code=code, began_at=wall_now(), machine=machine(), workers=workers,
+            schedules=schedules,
+        )  # fmt: skip
+    record = read_json(folder / "clean.json", CleanRecord)
+    if record.code != code:
+        raise click.UsageError(
+            f"{folder} is the record of other code ({record.code}, now {code}): give a new --run-dir"
+        )
+    return record
