@@ -65,6 +65,22 @@ def test_edits_of_two_files_are_both_planted(source: Path, tmp_path: Path) -> No
     assert (root / "system_under_test" / "other.py").read_text() == "y alone\n"
 
 
+def test_other_parts_of_a_project_are_planted_as_well_if_they_are_named(source: Path, tmp_path: Path) -> None:
+    (source / "judge.py").write_text("one\n", encoding="utf-8")
+    (source / "left.py").write_text("behind\n", encoding="utf-8")
+    root = plant(bug(("judge.py", "one", "two")), source, tmp_path / "copy", ("judge.py", "system_under_test"))
+    assert (root / "judge.py").read_text() == "two\n"
+    assert (root / CRM).exists()
+    assert not (root / "left.py").exists()
+
+
+def test_a_bug_of_what_is_not_copied_cannot_be_planted(source: Path, tmp_path: Path) -> None:
+    (source / "judge.py").write_text("one\n", encoding="utf-8")
+    with pytest.raises(CatalogueError, match=r"judge\.py is in none of system_under_test"):
+        plant(bug(("judge.py", "one", "two")), source, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 @pytest.mark.parametrize(
     ("file", "old", "says"),
     [
