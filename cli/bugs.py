@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Bugs from this file, which may lie anywhere (default: chaos/seeded_bugs/catalogue.toml).",
 )
+@click.option("--checkers", is_flag=True, help="Instead: bugs in those who judge, each met by the project's own tests.")
 @click.option("--all-scenarios", is_flag=True, help="Each bug meets the whole gate, also after it has been killed.")
 @click.option("--within", "within_s", type=Duration(), default="15m", show_default=True, help="For one bug, at most.")
 @WORKERS
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 def bugs(
     ids: tuple[str, ...],
     file: Path | None,
+    checkers: bool,
     all_scenarios: bool,
     within_s: float,
     workers: int,
@@ -55,7 +57,7 @@ def bugs(
     """
     from rich.console import Console
 
-    from chaos.seeded_bugs.catalogue import CATALOGUE, CatalogueError, load_catalogue
+    from chaos.seeded_bugs.catalogue import CATALOGUE, CHECKERS
     from harness.environment.machine import machine
     from harness.environment.servers import find_servers
     from harness.evidence.clock import wall_now
@@ -64,14 +66,9 @@ def bugs(
     from scenarios.kill_matrix.bugs import hunt_all
     from scenarios.kill_matrix.hunt import Hunting
 
-    try:
-        known = load_catalogue()
-        catalogue = load_catalogue(file) if file else known
-    except CatalogueError as error:
-        raise click.UsageError(str(error)) from None
-    all_known("bug", ids, list(catalogue))
-    _properties_exist(catalogue)
-    chosen = {name: bug for name, bug in catalogue.items() if not ids or name in ids}
+    if checkers:
+        sys.exit(_checkers(_chosen(file or CHECKERS, ids), workers))
+    known, chosen = _chosen(CATALOGUE, ()), _chosen(file or CATALOGUE, ids)
     find_servers()
     seed = drawn_seed(seed)
     run = new_run(run_dir, "bugs")
@@ -91,6 +88,36 @@ def bugs(
         console.print(text, soft_wrap=True)
     console.print(f"all of it: {run / 'kill-matrix'}.json, .md", soft_wrap=True)
     sys.exit(INTERRUPTED if matrix.interrupted else FAIL if matrix.alive else PASS)
+
+
+def _checkers(chosen: Mapping[str, Bug], workers: int) -> int:
+    """Bugs in checks and trace: the exit code, when each has met the tests that should notice it."""
+    from scenarios.kill_matrix.checkers import red_without_a_bug, try_checkers
+
+    began = time.monotonic()
+    progress("the same tests without any bug")
+    if red := red_without_a_bug(chosen.values()):
+        raise click.UsageError(f"no kill would prove anything, for without any bug the tests are {red}")
+    alive = 0
+    for outcome in try_checkers(chosen, workers=workers):
+        alive += outcome.state != "killed"
+        told = f"by {outcome.killed_by}" if outcome.state == "killed" else outcome.says
+        click.echo(f"{outcome.id:<32} {outcome.state} {told} · {outcome.bug.name} ({outcome.took_s:.1f} s)")
+    click.echo(f"{len(chosen) - alive} of {len(chosen)} killed; {time.monotonic() - began:.0f} s")
+    return FAIL if alive else PASS
+
+
+def _chosen(file: Path, ids: Sequence[str]) -> dict[str, Bug]:
+    """The bugs of a catalogue, or these of them. Raises UsageError for what is not there or cannot be convicted."""
+    from chaos.seeded_bugs.catalogue import CatalogueError, load_catalogue
+
+    try:
+        catalogue = load_catalogue(file)
+    except CatalogueError as error:
+        raise click.UsageError(str(error)) from None
+    all_known("bug", ids, list(catalogue))
+    _properties_exist(catalogue)
+    return {name: bug for name, bug in catalogue.items() if not ids or name in ids}
 
 
 def _properties_exist(catalogue: Mapping[str, Bug]) -> None:
