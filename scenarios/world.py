@@ -323,7 +323,7 @@ class World:
             quiet=rest.quiet,
             awaited=rest.awaited,
             error=error,
-            format=2,
+            format=3,
             clock=(self.until, until_ns),
             again=self.again,
         )
@@ -338,6 +338,7 @@ class World:
             received=self.sinks.received(),
             rows=rows,
             schema=self.database.schema(),
+            topology=self.site.node.topology(),
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)

@@ -269,6 +269,7 @@ def _message(routing_key: str, properties: Any, body: bytes) -> dict[str, Any]:
         "headers": _plain(properties.headers or {}),
         "body": _text(body),
         "delivery_mode": properties.delivery_mode,
+        "expiration": properties.expiration,
     }
 
 
@@ -291,4 +292,5 @@ def _tap_message(routing_key: str, trace: dict[str, Any], body: bytes) -> TapMes
         headers=original.get("headers") or {},
         body=_text(body),
         delivery_mode=original.get("delivery_mode"),
+        expiration=original.get("expiration"),
     )
