@@ -324,7 +324,7 @@ class World:
             quiet=rest.quiet,
             awaited=rest.awaited,
             error=error,
-            format=2,
+            format=3,
             clock=(self.until, until_ns),
             again=self.again,
             began=self._began,
@@ -340,6 +340,7 @@ class World:
             received=self.sinks.received(),
             rows=rows,
             schema=self.database.schema(),
+            topology=self.site.node.topology(),
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)

@@ -60,6 +60,7 @@ IDLE_WHEN_HAPPY = (
     "health_tells_the_truth",
     "recovery_bound",
     "schema",
+    "topology",
 )
 """What ``happy_evidence`` does not put to the test: nobody is refused there, and nothing is contested or dies."""
 
