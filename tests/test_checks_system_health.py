@@ -112,6 +112,12 @@ def test_not_ready_in_the_outage_and_shortly_after_it_is_no_lie(second: int) -> 
     assert judged(asked(second, False)).status == "pass"
 
 
+@pytest.mark.parametrize(("second", "status"), [(GONE + 7, "pass"), (GONE + 9, "fail")])
+def test_who_was_frozen_meanwhile_has_its_whole_time_after_that(second: int, status: str) -> None:
+    faults = (fault(), fault("SIGSTOP", "crm", until=GONE + 6))
+    assert judged(asked(second, True), faults=faults).status == status
+
+
 def test_another_service_may_be_ready_all_the_time() -> None:
     assert judged(asked(GONE + 5, True, "pipeline"), asked(GONE + 6, True, "automation")).status == "pass"
 
