@@ -406,6 +406,15 @@ def test_a_call_without_answer_may_have_reached_its_peer_or_not(arrives: bool) -
     assert judged(dealt(story).lines).state == "complete_with_duplicates"
 
 
+def test_a_call_without_answer_that_reaches_its_peer_twice_is_broken() -> None:
+    story = moved_lead(Story())
+    retried(story, until=1)
+    for serve in ("serve d1", "serve again"):
+        asked(story, "crm", serve, parent="call d1", cause="moved")
+        answered(story, "crm", serve, 409, parent="call d1", cause="moved")
+    assert ("call sent → request received at the peer", "excess", "crm") in broken_edges(story.lines)
+
+
 def test_a_call_to_somebody_outside_leaves_no_line_at_its_peer() -> None:
     story = qualified_lead()
     told = {"parent": "act d1", "event": "moved", "cause": "moved", "peer": "webhook"}

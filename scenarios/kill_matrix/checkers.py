@@ -29,6 +29,8 @@ State = Literal["killed", "survived", "timeout", "stale", "broken"]
 WITHIN_S = 120.0
 """So long the tests of one bug may take on a busy machine; each file takes a few seconds."""
 _NO_PROGRAM = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "SyntaxError")
+_QUICKLY = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+"""Loading plugins that these tests do not use takes as long as the tests; a copy's compiled files are used once."""
 _SAID = 500
 
 
@@ -120,7 +122,7 @@ class _AtWork:
 
     def run(self, command: Sequence[str], *, cwd: Path, output: Path, within_s: float) -> int | None:
         """Its exit code; None if it took too long, or if all have been ended meanwhile."""
-        environment = {**os.environ, "PYTHONPATH": str(cwd), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(cwd), **_QUICKLY}
         with output.open("wb") as file:
             with self._lock:
                 if self._over:
