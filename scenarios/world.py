@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -108,6 +109,24 @@ class World:
     def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
         """PATCH all leads at once."""
         return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])
+
+    def overlapping(self, actions: Sequence[Callable[[], Operation]], *, writing: str) -> list[Operation]:
+        """Run all actions at the same time, each as far as it gets before any has written; answers in order.
+
+        Started together, the first may be done before the last begins. So nobody is let into the table (``crm.deals``)
+        that all are to write until each of them waits for it or for another of them; whoever looks first and then
+        writes has looked by then. That is no fault: it takes milliseconds, and to wait for a lock is a service's daily
+        bread.
+        """
+        role, statement = writing.partition(".")[0], f"LOCK TABLE {writing} IN SHARE MODE"
+        with ThreadPoolExecutor(1) as starter, self.database.locking(statement):
+            running = starter.submit(together, actions)
+            eventually(
+                lambda: running.done() or self.database.waiting_for_locks(role) >= len(actions),
+                within_s=WITHIN_S,
+                describe=f"{len(actions)} sessions of {role} that wait to write {writing}",
+            )
+        return running.result()
 
     def replica_of(self, service: str) -> str:
         """The name of a service's second replica, whether it runs or not."""
