@@ -70,6 +70,11 @@ class Fault(Struct, frozen=True, kw_only=True):
     """When its undoing began, which may take effect before ``healed_at``."""
     drawn: bool = False
 
+    @property
+    def repeats(self) -> bool:
+        """Something passed twice where it should have passed once."""
+        return self.kind.startswith("duplicate")
+
 
 class HealthProbe(Struct, frozen=True, kw_only=True):
     """One question whether a service is ready, and the answer. ``process``: which of its processes was asked."""
