@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+from chaos.faults.network import slow
 from harness.clients.together import together
 from harness.evidence.records import Operation
 from scenarios.world import World
@@ -35,6 +36,17 @@ def test_ten_patches_to_ten_stages_make_one_chain(world: World) -> None:
     assert sorted(move.answer["version"] for move in moves) == list(range(1, 11))
 
 
+def test_ten_changes_of_a_lead_on_one_expected_version_have_one_winner(world: World) -> None:
+    """The slow database lets all of them look before the first one writes."""
+    lead_id = world.new_lead()
+    world.settled()
+    version = world.crm.lead(lead_id).answer["version"]
+    change = partial(world.crm.change_lead, lead_id, expected_version=version)
+    with slow(world.site, "crm→database", delay_ms=20):
+        changes = together([partial(change, name=f"Ada Example {number}") for number in TEN])
+    assert Counter(change.http_status for change in changes) == {200: 1, 409: 9}
+
+
 def test_ten_patches_to_ten_stages_on_one_version_have_one_winner(world: World) -> None:
     lead_id = world.new_lead()
     world.pipeline.move_lead(lead_id, "contacted")
@@ -60,13 +72,15 @@ def test_readers_during_ten_patches_see_versions_that_only_rise(world: World) ->
 
 
 def test_readers_of_a_lead_that_ten_clients_change_see_versions_that_only_rise(world: World) -> None:
+    """Half of them change something else than the others: what one has written, no other one may write over."""
     lead_id = world.new_lead()
 
     def look_on() -> list[Operation]:
         return [world.crm.lead(lead_id) for _ in TEN]
 
     def change(number: int) -> list[Operation]:
-        return [world.crm.change_lead(lead_id, name=f"Ada Example {number}"), world.crm.lead(lead_id)]
+        one_thing = {"name": f"Ada Example {number}"} if number % 2 else {"phone": f"+49 30 555 0{number}"}
+        return [world.crm.change_lead(lead_id, **one_thing), world.crm.lead(lead_id)]
 
     clients: list[Callable[[], list[Operation]]] = [look_on] * 3
     clients += [partial(change, number) for number in TEN]
