@@ -230,6 +230,16 @@ def test_a_copy_may_come_again_where_a_fault_took_its_confirm() -> None:
     assert counted(*twice, faults=(repeated("pipeline→broker"),)).status == "fail"
 
 
+def test_a_copy_may_come_again_where_the_broker_was_out_of_sight() -> None:
+    twice = tuple(
+        copied(queue, "moved", headers={"causation_id": None}) for queue in (*ALL_COPIES, "automation.retry.2")
+    )
+    for dependency, status in (("broker", "pass"), ("database", "fail")):
+        story = replayed_lead()
+        story.write("automation", "dependency.changed", "health", dependency=dependency)
+        assert copies(*twice, made=("moved", "deal"), lines=story.lines).status == status
+
+
 def test_a_copy_may_come_again_of_whoever_was_killed_before_it_said_so() -> None:
     assert counted(*ALL_COPIES, "automation.retry.2", killed=("automation-1",)).status == "pass"
 

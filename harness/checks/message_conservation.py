@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.contract.log_lines import DeadLetterDiscarded, DeadLetterReplayed, EventSettled
+from harness.contract.log_lines import DeadLetterDiscarded, DeadLetterReplayed, DependencyChanged, EventSettled
 from harness.evidence.evidence import Evidence
 from harness.evidence.outages import comes_between
 from harness.evidence.records import TapMessage
@@ -96,9 +96,7 @@ def _unlike_their_original(evidence: Evidence, copies: Sequence[TapMessage]) -> 
 
 def _multiplied(evidence: Evidence, copies: Sequence[TapMessage]) -> Iterator[Finding]:
     """One retry is one copy, and so is one replay. Where something came between, what was not confirmed comes twice."""
-    if evidence.killed_instances or evidence.lost_lines:
-        return
-    if any(comes_between(evidence.target, fault, "automation", "broker") for fault in evidence.faults):
+    if evidence.killed_instances or evidence.lost_lines or _came_between(evidence):
         return
     broker = evidence.target.broker
     retried = Counter(line.event_id for line in evidence.of(EventSettled) if line.status == "retried")
@@ -111,6 +109,15 @@ def _multiplied(evidence: Evidence, copies: Sequence[TapMessage]) -> Iterator[Fi
                 yield _about(
                     last[event_id], f"is one of {made[event_id]} of {event_id}, which was {what} {times} times"
                 )
+
+
+def _came_between(evidence: Evidence) -> bool:
+    """A fault of ours, or a broker that did not answer in time on a busy machine."""
+    lost_sight = any(
+        (line.service, line.dependency, line.status) == ("automation", "broker", "down")
+        for line in evidence.of(DependencyChanged)
+    )
+    return lost_sight or any(comes_between(evidence.target, fault, "automation", "broker") for fault in evidence.faults)
 
 
 def _same(one: str, other: str) -> bool:
