@@ -205,10 +205,13 @@ class Broker:
         why: str,
         message_id: str | None = None,
         without_ids_in: Literal["properties", "body"] | None = None,
+        expiration: str | None = None,
+        also_to: Sequence[str] = (),
     ) -> Planted:
         """Publish a message that no service made, and say where it has to end.
 
         It gets ids in its AMQP properties, and in a body that is a dictionary, unless one of them is to go without.
+        ``also_to``: more routing keys, by which whatever exchange it comes to sends it too (the header ``CC``).
         """
         planted = Planted(
             message_id=message_id or str(uuid.uuid4()), correlation_id=str(uuid.uuid4()), expect=expect, why=why
@@ -222,8 +225,9 @@ class Broker:
             correlation_id=planted.correlation_id if named else None,
             type=routing_key,
             app_id=OURS,
-            headers={"schema_version": 1, "attempt": 1},
+            headers={"schema_version": 1, "attempt": 1} | ({"CC": list(also_to)} if also_to else {}),
             delivery_mode=2,
+            expiration=expiration,
             content_type="application/json",
         )
         self._recording.planted.append(planted)
