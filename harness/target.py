@@ -35,7 +35,8 @@ class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names in the message broker. ``max_attempts`` counts the first delivery."""
+    """Names in the message broker. ``max_attempts`` counts the first delivery; ``consumers``: which queues a service
+    consumes, always."""
 
     exchange: str
     work_queue: str
@@ -43,6 +44,7 @@ class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dead_letter_queue: str
     retry_queues: tuple[str, ...]
     max_attempts: int
+    consumers: dict[str, tuple[str, ...]] = {}
 
     @property
     def queues(self) -> tuple[str, ...]:

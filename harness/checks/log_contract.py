@@ -77,7 +77,7 @@ _about = attrgetter(*_ABOUT)
 
 PROPERTY = Property(
     NAME,
-    "every line valid and of one mind with its counterpart, no sequence gap, no line twice or out of order",
+    "every line valid, no sequence gap, no line twice or out of order",
     ("lines",),
     check,
     severity="minor",

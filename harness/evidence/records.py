@@ -72,13 +72,18 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class HealthProbe(Struct, frozen=True, kw_only=True):
-    """One question whether a service is ready, and the answer. ``process``: which of its processes was asked."""
+    """One question whether a service is ready, and the answer. ``process``: which of its processes was asked.
+
+    ``consumers``: of the queues that the service consumes, the fewest consumers that the broker knew of right before;
+    None where nobody looked.
+    """
 
     service: str
     process: str
     asked_at: str
     answered_at: str
     ready: bool
+    consumers: int | None = None
 
 
 class ScenarioRecord(Struct, frozen=True, kw_only=True):
