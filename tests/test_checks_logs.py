@@ -88,6 +88,22 @@ def test_only_the_broken_flow_is_named() -> None:
     assert the_finding(TRACE.check(happy_evidence(lines))).correlation_id == uid("created")
 
 
+def test_lines_whose_beginning_nobody_logged_fail() -> None:
+    """Whatever had to follow is there."""
+    lines = [
+        line
+        for line in whole_log().lines
+        if not (kind_of(line) == "http.request.received" and line.correlation_id == uid("created"))
+    ]
+    result = TRACE.check(happy_evidence(lines))
+    assert result.status == "fail"
+    assert {finding.edge for finding in result.findings} == {
+        "root",
+        "request received → completed",
+        "request → change committed",
+    }
+
+
 def test_an_answered_request_that_left_no_line_fails() -> None:
     finding = the_finding(TRACE.check(happy_evidence(qualified_lead().lines)))
     assert finding.correlation_id == uid("created")
