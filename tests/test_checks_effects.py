@@ -130,6 +130,26 @@ def test_a_message_too_few_too_many_or_in_disguise_fails(received: list[Received
     assert says in the_finding(judged(*received)).says
 
 
+def test_what_was_given_up_has_one_effect_at_most() -> None:
+    twice = (message(status=500), message(key=uid("other")), alert())
+    assert "2 keys" in the_finding(judged(*twice, lines=dead(), resting=(resting("moved"),))).says
+
+
+def test_each_lead_that_triggers_a_rule_has_an_effect_of_its_own() -> None:
+    rows = {
+        "history": (step(1, "new", "qualified"), step(1, "new", "qualified", lead="second", by="second")),
+        "outbox": (
+            *happy_rows().outbox,
+            ASSIGNED,
+            stored("moved", event_id=uid("second"), entity_id=uid("second"), correlation_id=uid("second")),
+        ),
+    }
+    finding = the_finding(judged(message(), rows=rows))
+    assert (finding.entity, finding.correlation_id) == (f"lead {uid('second')}", uid("second"))
+    second = message(key=uid("second"), entity_id=uid("second"), correlation_id=uid("second"))
+    assert judged(message(), second, rows=rows).status == "pass"
+
+
 def test_a_lead_that_nobody_got_fails() -> None:
     assert f"0 assignments of rule {ASSIGN}" in the_finding(judged(message(), events=())).says
 

@@ -719,6 +719,15 @@ def test_a_contradiction_that_a_missing_line_explains_is_a_doubt_that_names_the_
     assert f"seq {story.lines[gone[0]].seq}" in result.doubts[0]
 
 
+def test_lines_that_one_service_lost_put_no_other_one_in_doubt(tmp_path: Path) -> None:
+    story = whole_log()
+    gone = [n for n, line in enumerate(story.lines) if kind_of(line) == "rule.evaluated"]
+    kept = [line for n, line in enumerate(story.lines) if n not in gone]
+    lost = lost_from(tmp_path, story.lines, gone)
+    finding = the_finding(check(happy_evidence(kept, lost=lost, rows=happy_rows(history=(), stages=()))))
+    assert "lost between pipeline and database" in finding.says
+
+
 def test_an_event_lost_while_lines_of_its_consumer_are_missing_is_a_doubt(tmp_path: Path) -> None:
     story = whole_log()
     gone = [
