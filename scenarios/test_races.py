@@ -65,13 +65,15 @@ def test_readers_during_ten_patches_see_versions_that_only_rise(world: World) ->
 
 
 def test_readers_of_a_lead_that_ten_clients_change_see_versions_that_only_rise(world: World) -> None:
+    """Half of them change something else than the others: what one has written, no other one may write over."""
     lead_id = world.new_lead()
 
     def look_on() -> list[Operation]:
         return [world.crm.lead(lead_id) for _ in TEN]
 
     def change(number: int) -> list[Operation]:
-        return [world.crm.change_lead(lead_id, name=f"Ada Example {number}"), world.crm.lead(lead_id)]
+        one_thing = {"name": f"Ada Example {number}"} if number % 2 else {"phone": f"+49 30 555 0{number}"}
+        return [world.crm.change_lead(lead_id, **one_thing), world.crm.lead(lead_id)]
 
     clients: list[Callable[[], list[Operation]]] = [look_on] * 3
     clients += [partial(change, number) for number in TEN]

@@ -264,7 +264,7 @@ class World:
         """What the service (or its replica) says of itself, asked past every proxy."""
         return self._ask_health(service, within_s=2.0).ready
 
-    def _ask_health(self, process: str, *, within_s: float) -> HealthProbe:
+    def _ask_health(self, process: str, *, within_s: float, consumers: int | None = None) -> HealthProbe:
         """What it says goes into the evidence too."""
         service = self.stack.replicas.get(process, process)
         asked_at, ready = wall_now(), False
@@ -273,7 +273,14 @@ class World:
             ready = answer.status_code == 200
         except httpx.TransportError:
             pass
-        probe = HealthProbe(service=service, process=process, asked_at=asked_at, answered_at=wall_now(), ready=ready)
+        probe = HealthProbe(
+            service=service,
+            process=process,
+            asked_at=asked_at,
+            answered_at=wall_now(),
+            ready=ready,
+            consumers=consumers,
+        )
         self.recording.health.append(probe)
         return probe
 
@@ -296,6 +303,22 @@ class World:
         for service in sorted({service for outage in suffered for service in outage.services}):
             with suppress(NeverHappened):
                 eventually(partial(self.ready, service), within_s=max(0.0, left_s), describe=f"{service} to be ready")
+
+    def _ask_who_should_consume(self) -> None:
+        """Of whom the broker knows that it consumes is not asked; who says that it is not ready has said enough."""
+        bounds = self.target.bounds
+        if bounds is None:
+            return
+        within_s = bounds.readiness_s + 2 * LATE_S
+        for service in self.target.broker.consumers:
+            with suppress(NeverHappened):
+                eventually(
+                    partial(self._consumes_or_says_so, service), within_s=within_s, describe=f"{service} to consume"
+                )
+
+    def _consumes_or_says_so(self, service: str) -> bool:
+        consumers = self.broker.fewest_consumers(self.target.broker.consumers[service])
+        return consumers > 0 or not self._ask_health(service, within_s=2.0, consumers=consumers).ready
 
     def until_unready(self, service: str) -> None:
         """Wait until a service has noticed that it cannot do its work."""
@@ -328,6 +351,7 @@ class World:
             self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
         rest = self._rest
         self._ask_health_after_outages()
+        self._ask_who_should_consume()
         self._tapped()
         self.until, until_ns = wall_now(), monotonic_ns()
         scenario = ScenarioRecord(

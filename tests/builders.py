@@ -240,13 +240,14 @@ def received(story: Story, event: str, delivery: str, **fields: Any) -> None:
 
 
 def settled(story: Story, event: str, delivery: str, status: str = "acked", **fields: Any) -> None:
-    story.write("automation", "event.settled", delivery, event=event, status=status, **fields)
+    told: dict[str, Any] = {"parent": f"publish {event}", "event": event, "status": status}
+    story.write("automation", "event.settled", delivery, **(told | fields))
 
 
 def duplicate(story: Story, event: str, delivery: str) -> None:
     """Another delivery of an event that was handled before."""
     received(story, event, delivery, redelivered=True)
-    story.write("automation", "event.deduplicated", delivery, event=event)
+    story.write("automation", "event.deduplicated", delivery, parent=f"publish {event}", event=event)
     settled(story, event, delivery)
 
 

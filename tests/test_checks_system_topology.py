@@ -9,7 +9,7 @@ import pytest
 
 from harness.checks.topology import PROPERTY
 from harness.checks.verdict import Result
-from harness.evidence.records import BindingRow, ConsumerRow, ExchangeRow, QueueRow, TapMessage, Topology
+from harness.evidence.records import OURS, BindingRow, ConsumerRow, ExchangeRow, QueueRow, TapMessage, Topology
 from tests.builders import DEAD_LETTERS, WORK_QUEUE, evidence, scenario, target, the_finding, uid
 
 BROKER = target().broker
@@ -200,11 +200,17 @@ def test_whoever_promises_no_number_has_to_have_one_all_the_same() -> None:
 # --- messages ---------------------------------------------------------------------------------------------------
 
 
-def sent(expiration: str | None, *, key: str = "lead.created") -> TapMessage:
-    return TapMessage(
-        what="published", queues=(WORK_QUEUE,), exchange=BROKER.exchange, routing_key=key, message_id=uid("m"),
-        correlation_id=uid("c"), type=key, app_id="crm", headers={}, body="{}", expiration=expiration,
-    )  # fmt: skip
+def sent(expiration: str | None = None, *, key: str = "lead.created", **changes: Any) -> TapMessage:
+    whole: dict[str, Any] = {
+        "what": "published", "queues": (WORK_QUEUE,), "exchange": BROKER.exchange, "routing_key": key,
+        "message_id": uid("m"), "correlation_id": uid("c"), "type": key, "app_id": "crm", "headers": {}, "body": "{}",
+        "delivery_mode": 2, "expiration": expiration,
+    }  # fmt: skip
+    return TapMessage(**(whole | changes))
+
+
+def retried(attempt: object, queue: str) -> TapMessage:
+    return sent(exchange="", key=queue, headers={"attempt": attempt})
 
 
 def test_a_message_that_may_expire_fails_once_for_each_way() -> None:
@@ -213,8 +219,42 @@ def test_a_message_that_may_expire_fails_once_for_each_way() -> None:
     assert told == f"message {uid('m')} to crm.events lead.created expires after 60000 ms"
 
 
-def test_messages_that_last_pass() -> None:
-    assert judged(broker(), tap=(sent(None),)).status == "pass"
+@pytest.mark.parametrize("mode", [None, 1])
+def test_a_message_that_does_not_outlive_the_broker_fails(mode: int | None) -> None:
+    told = says(broker(), tap=(sent(exchange="", key=RETRY, delivery_mode=mode),))
+    assert told == f"message {uid('m')} to {RETRY} does not outlive the broker"
+
+
+def test_messages_that_last_pass_and_those_to_others_are_nobodys_business() -> None:
+    assert judged(broker(), tap=(sent(), sent("1", exchange="", key="amq.gen-1", delivery_mode=1))).status == "pass"
+
+
+def test_a_message_of_our_own_may_ask_for_anything_but_no_copy_of_it() -> None:
+    ours = sent("60000", app_id=OURS)
+    assert judged(broker(), tap=(ours,)).status == "pass"
+    copy = sent("60000", app_id=OURS, exchange="", key=DEAD_LETTERS)
+    assert says(broker(), tap=(ours, copy)).startswith(f"message {uid('m')} to {DEAD_LETTERS} expires")
+
+
+# --- retries ----------------------------------------------------------------------------------------------------
+
+LADDER = {f"automation.retry.{n}": leading_to(WORK_QUEUE, message_ttl=100 * n) for n in (1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize(("attempt", "queue", "least"), [(3, 1, 200), (5, 3, 400), (9, 3, 400)])
+def test_a_retry_that_comes_too_soon_fails(attempt: int, queue: int, least: int) -> None:
+    told = says(broker(LADDER), tap=(retried(2, "automation.retry.1"), retried(attempt, f"automation.retry.{queue}")))
+    assert told == (f"attempt {attempt} of event {uid('m')} comes after {queue * 100} ms, expected {least} at least")
+
+
+def test_retries_that_climb_pass_and_may_leave_rungs_out() -> None:
+    tap = [retried(attempt, f"automation.retry.{attempt - 1}") for attempt in (2, 3, 4, 5)]
+    assert judged(broker(LADDER), tap=(*tap, retried(2, "automation.retry.4"))).status == "pass"
+
+
+@pytest.mark.parametrize("attempt", [None, 1, "3"])
+def test_a_copy_that_does_not_count_its_attempts_is_for_others_to_judge(attempt: object) -> None:
+    assert judged(broker(LADDER), tap=(retried(attempt, "automation.retry.1"),)).status == "pass"
 
 
 # --- without evidence -------------------------------------------------------------------------------------------

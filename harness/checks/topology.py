@@ -10,18 +10,19 @@ from collections.abc import Iterator
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.evidence.evidence import Evidence
-from harness.evidence.records import QueueRow, Topology
+from harness.evidence.records import OURS, QueueRow, Topology
 from harness.target import BrokerSpec
 
 NAME = "topology"
 _LIMITS = ("max-length", "max-length-bytes")
 _REFUSES = "reject-publish"
 _AS_GOOD_AS_NEVER = 100_000
+_PERSISTENT = 2
 
 
 def check(evidence: Evidence) -> Result:
     broker, topology = evidence.target.broker, evidence.topology
-    findings = [*_expires_alone(evidence)]
+    findings = [*_passing(evidence)]
     if topology.queues:
         ours = [queue for queue in topology.queues if queue.name in broker.queues]
         findings += [
@@ -29,6 +30,7 @@ def check(evidence: Evidence) -> Result:
             *(finding for queue in ours for finding in _keeps(queue, broker)),
             *(finding for queue in ours for finding in _passes_on(queue, broker, topology)),
             *_takes(broker, topology),
+            *_hurries(evidence),
         ]
     return answer(NAME, seen=len(topology.queues), floor=1 if evidence.scenario.format >= 3 else 0, findings=findings)
 
@@ -109,17 +111,45 @@ def _takes(broker: BrokerSpec, topology: Topology) -> Iterator[Finding]:
             yield _finding(consumer.queue, f"{says}, expected {allowed} at most")
 
 
-def _expires_alone(evidence: Evidence) -> Iterator[Finding]:
-    """A message that may expire is lost in a backlog, and in a queue where all wait it waits for the one before it."""
-    told = set()
+def _hurries(evidence: Evidence) -> Iterator[Finding]:
+    """The longer something fails, the longer it is left alone: its n-th retry waits for the n-th delay at least."""
+    broker = evidence.target.broker
+    delays = {
+        queue.name: int(queue.arguments["message-ttl"])
+        for queue in evidence.topology.queues
+        if queue.name in broker.retry_queues and "message-ttl" in queue.arguments
+    }
+    ladder = sorted(delays.values())
+    for copy in evidence.tap:
+        attempt = copy.headers.get("attempt")
+        if copy.what != "published" or copy.routing_key not in delays or not isinstance(attempt, int) or attempt < 2:
+            continue
+        waits, least = delays[copy.routing_key], ladder[min(attempt - 1, len(ladder)) - 1]
+        if waits < least:
+            says = f"attempt {attempt} of event {copy.message_id} comes after {waits} ms, expected {least} at least"
+            yield _finding(copy.routing_key, says, copy.correlation_id)
+
+
+def _passing(evidence: Evidence) -> Iterator[Finding]:
+    """A message that may expire is lost in a backlog, and where others wait it makes them wait or waits for them.
+
+    What a message of our own asks for is no matter, but no copy of it may ask for the same.
+    """
+    broker, told = evidence.target.broker, set()
     for message in (*evidence.tap, *evidence.resting):
         way = (message.exchange, message.routing_key)
-        if message.expiration is not None and way not in told:
+        ours = message.exchange == broker.exchange and message.app_id == OURS
+        known = message.exchange == broker.exchange or (not message.exchange and message.routing_key in broker.queues)
+        if ours or not known or way in told:
+            continue
+        named = f"message {message.message_id} to {' '.join(filter(None, way))}"
+        if message.expiration is not None:
             told.add(way)
-            says = (
-                f"message {message.message_id} to {' '.join(filter(None, way))} expires after {message.expiration} ms"
-            )
+            says = f"{named} expires after {message.expiration} ms"
             yield _finding(message.routing_key, says, message.correlation_id)
+        elif message.delivery_mode != _PERSISTENT and evidence.scenario.format >= 3:
+            told.add(way)
+            yield _finding(message.routing_key, f"{named} does not outlive the broker", message.correlation_id)
 
 
 def _finding(entity: str, says: str, correlation_id: str | None = None) -> Finding:
@@ -128,7 +158,7 @@ def _finding(entity: str, says: str, correlation_id: str | None = None) -> Findi
 
 PROPERTY = Property(
     NAME,
-    "queues keep what they hold, what the broker moves by itself arrives, and every consumer has its bound",
+    "queues keep what they hold, what the broker moves arrives, retries wait ever longer, and a prefetch has its bound",
     ("topology", "tap", "resting"),
     check,
 )
