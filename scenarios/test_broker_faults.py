@@ -31,6 +31,26 @@ def test_an_event_that_no_queue_takes_is_kept_until_one_does(world: World) -> No
     assert world.leads_with_a_deal() == {lead_id}
 
 
+def test_of_events_published_together_only_those_that_a_queue_took_are_done_with(world: World) -> None:
+    """Each is marked for itself; and none overtakes an earlier one of its lead that was not taken."""
+    (other,) = world.known_leads(1)
+    with paused(world.site, "automation") as pause, unbound(world.site, but=["lead.updated"]):
+        lead_id = world.new_lead()
+        taken = world.crm.change_lead(other, name="Ada Other")
+        assert world.until_logged("event.published", correlation_id=taken.correlation_id).status == "confirmed"
+        assert world.crm.change_lead(lead_id, name="Ada Second").outcome == "ok"
+        before = _published(world, "returned")
+        eventually(
+            lambda: _published(world, "returned") > before or world.database.unsent_events() < 2,
+            within_s=WITHIN_S,
+            describe="one more publish that is returned, or an outbox that has forgotten it",
+        )
+        back = _published(world, "returned")
+        pause.add(back, f"{back} publishes were returned while it could not put its bindings back")
+        assert world.database.unsent_events() == 2
+    world.settled()
+
+
 def test_a_backlog_waits_for_its_consumer(world: World) -> None:
     leads = world.known_leads(5)
     with paused(world.site, "automation"):

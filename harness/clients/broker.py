@@ -117,19 +117,23 @@ class Broker:
             for queue in (*self._target.broker.queues, TAP):
                 channel.queue_purge(queue)
 
-    def unbind_work_queue(self) -> None:
-        """Let no event reach the work queue."""
+    def unbind_work_queue(self, *, but: Sequence[str] = ()) -> None:
+        """Let no event reach the work queue, but for those of some routing keys."""
         broker = self._target.broker
         with self._channel() as channel:
+            for key in but:
+                channel.queue_bind(broker.work_queue, broker.exchange, key)
             for binding in broker.bindings:
                 channel.queue_unbind(broker.work_queue, broker.exchange, binding)
 
-    def bind_work_queue(self) -> None:
-        """Let events reach the work queue again."""
+    def bind_work_queue(self, *, instead_of: Sequence[str] = ()) -> None:
+        """Let events reach the work queue again: by its own bindings alone."""
         broker = self._target.broker
         with self._channel() as channel:
             for binding in broker.bindings:
                 channel.queue_bind(broker.work_queue, broker.exchange, binding)
+            for key in instead_of:
+                channel.queue_unbind(broker.work_queue, broker.exchange, key)
 
     def delete_work_queue(self) -> int:
         """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed. How many were."""
