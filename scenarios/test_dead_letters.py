@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chaos.faults.at_event import at_event
-from chaos.faults.database import refusing_writes
+from chaos.faults.database import one_row_only, refusing_writes
 from chaos.faults.message import STAGE_CHANGED, event
 from chaos.faults.process import stopped
 from chaos.proxy.triggers import Trigger
@@ -19,7 +19,7 @@ from harness.environment.waiting import eventually
 from harness.evidence.records import Planted
 from scenarios.world import WITHIN_S, World
 
-ALERTS = "/alerts"
+ALERTS, DEAL_RULE = "/alerts", "lead-qualified-create-deal"
 BEFORE_A_REPLAY = Trigger(stream="upstream", event="publish", detail="*/automation.events", action="cut")
 
 
@@ -89,6 +89,22 @@ def test_crm_fails_for_a_moment_and_the_ladder_carries_the_event_over(world: Wor
     world.settled()
     assert world.leads_with_a_deal() == {lead_id}
     assert world.attempts_of(event_id)[0] == 1
+
+
+def test_a_claim_that_another_constraint_refuses_is_dead_lettered_and_replayed(world: World) -> None:
+    """Only the constraint of the executions says that a rule has fired: any other violation is an error like any."""
+    first, second = world.known_leads(2)
+    world.pipeline.move_lead(first, "qualified")
+    world.settled()
+    with one_row_only(world.site, "automation.automation_executions", rows=f"rule_id = '{DEAL_RULE}'"):
+        moved = world.pipeline.move_lead(second, "qualified")
+        world.recording.expect_dead_letter(moved, reason="non_retryable")
+        world.settled()
+    assert world.leads_with_a_deal() == {first}
+    (letter,) = world.automation.dead_letters()
+    assert world.automation.replay(letter["event_id"]).http_status == 200
+    world.settled()
+    assert world.leads_with_a_deal() == {first, second}
 
 
 def test_what_is_never_settled_is_buried_by_the_delivery_limit_and_can_be_replayed(world: World) -> None:

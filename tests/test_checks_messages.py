@@ -290,6 +290,19 @@ def test_an_event_that_died_of_something_else_fails() -> None:
     assert finding.says == f"event {uid('moved')} died of exhausted, expected loop_guard"
 
 
+def test_two_that_died_each_of_the_others_reason_fail() -> None:
+    story = exhausted_lead()
+    story.flow = "poison"
+    received(story, "poison", "x1")
+    died(story, "x1", event="poison", attempts=1, reason="schema_invalid")
+    swapped = accounted(story, "moved", "poison", expect="schema_invalid", plan=[planted("exhausted")])
+    assert {finding.says.partition(" died ")[2] for finding in swapped.findings} >= {
+        "of exhausted, expected schema_invalid",
+        "of schema_invalid, expected exhausted",
+    }
+    assert accounted(story, "moved", "poison", plan=[planted("schema_invalid")]).status == "pass"
+
+
 def test_a_poison_that_was_swallowed_fails() -> None:
     finding = the_finding(accounted(poisoned(alert=False), expect=None, plan=[planted()]))
     assert "had to be dead-lettered (schema_invalid)" in finding.says
@@ -408,6 +421,14 @@ def test_an_event_that_claims_five_attempts_but_came_four_times_fails() -> None:
     assert "given up after 5 attempts (received: [1, 2, 3, 4])" in the_finding(accounted(story, "moved")).says
 
 
+def test_an_event_that_came_five_times_but_never_at_its_fourth_attempt_fails() -> None:
+    story = moved_lead(Story())
+    retried(story, until=3)
+    retried(story, first=5, until=6)
+    died(story, "d6", attempts=5)
+    assert "given up after 5 attempts (received: [1, 2, 3, 5, 6])" in the_finding(accounted(story, "moved")).says
+
+
 def test_an_event_given_up_although_nothing_failed_fails() -> None:
     story = moved_lead(Story())
     for attempt in range(1, 6):
@@ -445,6 +466,11 @@ def test_an_alert_logged_twice_around_a_kill_may_have_one_dead_letter() -> None:
     died(story, "d6")
     assert accounted(story, "moved", killed=["automation-1"]).status == "pass"
     assert accounted(story, "moved").status == "fail"
+
+
+def test_a_kill_explains_no_dead_letter_too_many() -> None:
+    finding = the_finding(accounted(exhausted_lead(), "moved", "moved", killed=["automation-1"]))
+    assert "1 alert(s), 0 replayed or discarded, but 2 dead letter(s)" in finding.says
 
 
 def test_a_delivery_that_was_retried_twice_by_a_lost_confirm_passes() -> None:

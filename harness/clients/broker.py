@@ -89,17 +89,27 @@ class Broker:
         """Messages ready in each queue from which something is still to happen; None for a queue that is not there."""
         return {queue: depth for queue, depth in self._depths(self._target.broker.queues[:-1]).items() if depth != 0}
 
+    def fewest_consumers(self, queues: Sequence[str]) -> int:
+        """Of the queue that has the fewest; a queue that is not there has none."""
+        states = self._states(queues).values()
+        return min(0 if state is None else int(state.consumer_count) for state in states)
+
     def _depths(self, queues: Sequence[str]) -> dict[str, int | None]:
-        depths: dict[str, int | None] = {}
+        states = self._states(queues).items()
+        return {queue: None if state is None else int(state.message_count) for queue, state in states}
+
+    def _states(self, queues: Sequence[str]) -> dict[str, Any]:
+        """What the broker says of each; None of a queue that is not there."""
+        states: dict[str, Any] = {}
         with self._connection() as connection:
             channel = connection.channel()
             for queue in queues:
                 try:
-                    depths[queue] = int(channel.queue_declare(queue, passive=True).method.message_count)
+                    states[queue] = channel.queue_declare(queue, passive=True).method
                 except ChannelClosedByBroker:
-                    depths[queue] = None
+                    states[queue] = None
                     channel = connection.channel()
-        return depths
+        return states
 
     def clean_slate(self) -> None:
         """Empty every queue and the tap. Only for a system at rest."""
@@ -123,13 +133,19 @@ class Broker:
 
     def delete_work_queue(self) -> int:
         """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed. How many were."""
-        queue = self._target.broker.work_queue
+        consumers = self.consumers_of_empty_work_queue()
         with self._channel() as channel:  # quorum queues know no if-empty flag
-            state = channel.queue_declare(queue, passive=True).method
-            assert not state.message_count, f"{queue} holds {state.message_count} messages, which would be lost"
-            assert state.consumer_count, f"{queue} has no consumer"
-            channel.queue_delete(queue)
-            return int(state.consumer_count)
+            channel.queue_delete(self._target.broker.work_queue)
+        return consumers
+
+    def consumers_of_empty_work_queue(self) -> int:
+        """How many consume it, while it may be deleted: a message in it would be lost, and none shall be cancelled."""
+        queue = self._target.broker.work_queue
+        state = self._states([queue])[queue]
+        assert state, f"{queue} is not there"
+        assert not state.message_count, f"{queue} holds {state.message_count} messages, which would be lost"
+        assert state.consumer_count, f"{queue} has no consumer"
+        return int(state.consumer_count)
 
     def delete_exchange(self) -> None:
         """Delete the events' exchange, and so every binding to it. Harmless if it is gone already."""
@@ -137,9 +153,7 @@ class Broker:
             channel.exchange_delete(self._target.broker.exchange)
 
     def work_queue_has_consumer(self) -> bool:
-        with self._channel() as channel:
-            state = channel.queue_declare(self._target.broker.work_queue, passive=True).method
-            return bool(state.consumer_count)
+        return self.fewest_consumers([self._target.broker.work_queue]) > 0
 
     def reject_until_moved_to(self, queue: str) -> int:
         """Take what the work queue holds and give it back, until the broker has moved it to that queue; how often.

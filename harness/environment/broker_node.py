@@ -123,6 +123,28 @@ class BrokerNode:
         queues = [queue | {"arguments": _in_force(queue["declared"], queue["policy"])} for queue in found["queues"]]
         return msgspec.convert(found | {"queues": queues}, Topology)
 
+    def make_anew(self, queue: str) -> None:
+        """Delete a queue, wait until its consumers are told, and declare it again with its arguments and bindings.
+
+        Without that wait they are sometimes never told: to their channel it is the same queue as before.
+        """
+        said = self.evaluate(
+            f"Name={{resource,{_text(VHOST)},queue,{_text(queue)}}},{{ok,Queue}}=rabbit_amqqueue:lookup(Name),"
+            f"Bindings=rabbit_binding:list_for_destination(Name),User= {_text(USER)},"
+            "Consumed=fun(Channel)->catch rabbit_channel:info(Channel,[consumer_count])end,"
+            "Channels=lists:usort([element(1,Consumer)||Consumer<-rabbit_amqqueue:consumers(Queue)]),"
+            "Before=[{Channel,Consumed(Channel)}||Channel<-Channels],"
+            "{ok,_}=rabbit_amqqueue:delete(Queue,false,false,User),"
+            "Told=fun Again({Channel,Count},Looks)when Looks>0->case Consumed(Channel)of "
+            "Count->timer:sleep(1),Again({Channel,Count},Looks-1);_->ok end end,"
+            "[ok=Told(One,5000)||One<-Before],"
+            "Arguments=amqqueue:get_arguments(Queue),"
+            "element(1,rabbit_amqqueue:declare(Name,true,false,Arguments,none,User)),"
+            "lists:foreach(fun(Binding)->rabbit_binding:add(Binding,User)end,Bindings)"
+        )
+        if said != "ok":
+            raise EnvironmentFailed(f"{NODE} does not make {queue} anew: {said}")
+
     def limit_queue(self, queue: str, *, max_length: int) -> None:
         """From so many ready messages on, let the queue refuse more: whoever publishes gets a nack."""
         definition = _text(json.dumps({"max-length": max_length, "overflow": "reject-publish"}))

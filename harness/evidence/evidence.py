@@ -20,7 +20,15 @@ from typing import TypeVar
 import msgspec
 
 from harness.contract.log_lines import Envelope, EventReceived, EventSettled, Line, MetricsSnapshot
-from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, last_line, read_process_log
+from harness.evidence.log_files import (
+    END,
+    BrokenLine,
+    LostLines,
+    ProcessLog,
+    complaints_beside,
+    last_line,
+    read_process_log,
+)
 from harness.evidence.records import (
     Fault,
     HealthProbe,
@@ -103,6 +111,7 @@ class _Start(msgspec.Struct):
     started_at: str
     ended_at: str | None = None
     skew_s: float = 0.0
+    exit_code: int | None = None
 
 
 class _Process(msgspec.Struct):
@@ -130,6 +139,7 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
             started_at=start.started_at,
             ended_at=start.ended_at,
             skew_s=start.skew_s,
+            exit_code=start.exit_code,
         )
         for name, service in [*((name, name) for name in known.services), *known.replicas.items()]
         for start in known.records[name].starts
@@ -168,12 +178,13 @@ class _Kept:
         self._logs: dict[Path, tuple[object, ProcessLog]] = {}
 
     def read(self, path: Path, start: ProcessStart, sharing: Sharing) -> ProcessLog:
-        status = path.stat()
-        state = (start, status.st_size, status.st_mtime_ns)
+        beside = complaints_beside(path)
+        written = [file.stat() for file in (path, beside) if file.exists()]
+        state = (start, *((file.st_size, file.st_mtime_ns) for file in written))
         known, log = self._logs.pop(path, (None, None))
         if log is None or known != state:
             log = read_process_log(path, start, sharing)
-        if time.time() - status.st_mtime > self.SETTLED_S:
+        if time.time() - max(file.st_mtime for file in written) > self.SETTLED_S:
             self._logs[path] = (state, log)
             if len(self._logs) > self.MOST:
                 del self._logs[next(iter(self._logs))]

@@ -70,15 +70,25 @@ class Fault(Struct, frozen=True, kw_only=True):
     """When its undoing began, which may take effect before ``healed_at``."""
     drawn: bool = False
 
+    @property
+    def repeats(self) -> bool:
+        """Something passed twice where it should have passed once."""
+        return self.kind.startswith("duplicate")
+
 
 class HealthProbe(Struct, frozen=True, kw_only=True):
-    """One question whether a service is ready, and the answer. ``process``: which of its processes was asked."""
+    """One question whether a service is ready, and the answer. ``process``: which of its processes was asked.
+
+    ``consumers``: of the queues that the service consumes, the fewest consumers that the broker knew of right before;
+    None where nobody looked.
+    """
 
     service: str
     process: str
     asked_at: str
     answered_at: str
     ready: bool
+    consumers: int | None = None
 
 
 class ScenarioRecord(Struct, frozen=True, kw_only=True):
@@ -104,6 +114,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     """One moment on both clocks, wall and monotonic, so that operations and lines can be compared."""
     again: str | None = None
     """The command that does it once more, for what is no scenario of a gate."""
+    began: str = ""
+    """When its stack was up and it could begin (older runs do not tell)."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -328,3 +340,10 @@ class ProcessStart(Struct, frozen=True, kw_only=True):
     ended_at: str | None = None
     skew_s: float = 0.0
     """So much its wall clock was fast: the timestamps of its lines are corrected by it when they are read."""
+    exit_code: int | None = None
+    """With which it ended, negative for a signal; None for one whose end we have only been told of."""
+
+    @property
+    def fell_dead(self) -> bool:
+        """It was asked to end, and did not end of its own will, but of the asking."""
+        return self.how == "stopped" and bool(self.exit_code)

@@ -25,6 +25,8 @@ from harness.evidence.clock import wall_now
 from harness.evidence.sharing import Sharing
 
 AT_ONCE = 1_000
+ENVIRONMENT_FAILURE = "environment-failure.txt"
+"""In a run's folder: why no stack came up."""
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
