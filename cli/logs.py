@@ -132,7 +132,7 @@ def diff(old: Path, new: Path | None) -> None:
 def docs(run: Path | None, tested: Path, out: Path) -> None:
     """Write the generated pages anew.
 
-    properties.md, from what properties answered in the tests and in the newest whole run (or in RUN); kill-matrix.md and
+    properties.md, from what properties answered in the tests and in the newest whole run (or RUN); kill-matrix.md and
     false-alarms.md, from the newest hunt of all seeded bugs and the newest count of false alarms in runs/, where there
     is one; and the contract's files.
     """
