@@ -221,8 +221,8 @@ def test_a_message_that_may_expire_fails_once_for_each_way() -> None:
 
 @pytest.mark.parametrize("mode", [None, 1])
 def test_a_message_that_does_not_outlive_the_broker_fails(mode: int | None) -> None:
-    told = says(broker(), tap=(sent(exchange="", key=RETRY, delivery_mode=mode),))
-    assert told == f"message {uid('m')} to {RETRY} does not outlive the broker"
+    told = says(broker(), tap=(sent(exchange="", key=DEAD_LETTERS, delivery_mode=mode),))
+    assert told == f"message {uid('m')} to {DEAD_LETTERS} does not outlive the broker"
 
 
 def test_messages_that_last_pass_and_those_to_others_are_nobodys_business() -> None:
