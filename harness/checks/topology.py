@@ -112,7 +112,10 @@ def _takes(broker: BrokerSpec, topology: Topology) -> Iterator[Finding]:
 
 
 def _hurries(evidence: Evidence) -> Iterator[Finding]:
-    """The longer something fails, the longer it is left alone: its n-th retry waits for the n-th delay at least."""
+    """The longer something fails, the longer it is left alone: its n-th retry waits for the n-th delay at least.
+
+    The message itself has to say which one it is: what the broker counts does not survive a copy.
+    """
     broker = evidence.target.broker
     delays = {
         queue.name: int(queue.arguments["message-ttl"])
@@ -122,7 +125,13 @@ def _hurries(evidence: Evidence) -> Iterator[Finding]:
     ladder = sorted(delays.values())
     for copy in evidence.tap:
         attempt = copy.headers.get("attempt")
-        if copy.what != "published" or copy.routing_key not in delays or not isinstance(attempt, int) or attempt < 2:
+        if copy.what != "published" or copy.exchange or copy.routing_key not in delays:
+            continue
+        if not isinstance(attempt, int) or attempt < 2:
+            says = (
+                f"a retry of event {copy.message_id} says that it is attempt {attempt}, so that nobody can count them"
+            )
+            yield _finding(copy.routing_key, says, copy.correlation_id)
             continue
         waits, least = delays[copy.routing_key], ladder[min(attempt - 1, len(ladder)) - 1]
         if waits < least:
