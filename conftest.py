@@ -17,11 +17,11 @@ from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
 from harness.evidence.records import ScenarioRecord
-from harness.evidence.run_directory import RunDirectory, new_run_path, read_json, write_json
+from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
-from scenarios.selection import choose
+from scenarios.selection import choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
@@ -40,12 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
+    group.addoption("--first", action="append", default=[], metavar="SCENARIO", help="run this one before the others")
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under xdist each worker collects for itself, and only the controller has a terminal: it is told by them."""
     config.stash[_LEFT_OUT] = choose(config, items)
+    likely_first(config, items)
     if (output := getattr(config, "workeroutput", None)) is not None:
         output["gauntlet_left_out"] = config.stash[_LEFT_OUT]
 
@@ -130,7 +132,7 @@ def outage_s(request: pytest.FixtureRequest) -> float:
 
 
 def _note_environment_failure(run: RunDirectory, text: str) -> None:
-    (run.root / "environment-failure.txt").write_text(text, encoding="utf-8")
+    (run.root / ENVIRONMENT_FAILURE).write_text(text, encoding="utf-8")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -35,7 +35,8 @@ class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names in the message broker. ``max_attempts`` counts the first delivery; ``consumers``: which queues a service
+    """Names in the message broker. ``max_attempts`` counts the first delivery; ``prefetch`` is the most that a
+    consumer is sent before it has settled any (0: any number, but a number); ``consumers``: which queues a service
     consumes, always."""
 
     exchange: str
@@ -44,6 +45,7 @@ class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dead_letter_queue: str
     retry_queues: tuple[str, ...]
     max_attempts: int
+    prefetch: int = 0
     consumers: dict[str, tuple[str, ...]] = {}
 
     @property

@@ -26,6 +26,17 @@ def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
     return {why: len(leavers) for why, leavers in left_out.items()}
 
 
+def likely_first(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Scenarios named with --first run before all others, in the order in which they were named."""
+    named: list[str] = config.getoption("--first")
+    places = {f"scenarios/{name}": place for place, name in enumerate(named)}
+
+    def place(item: pytest.Item) -> int:
+        return min(places.get(item.nodeid, len(named)), places.get(item.nodeid.partition("[")[0], len(named)))
+
+    items.sort(key=place)
+
+
 def _why_not(config: pytest.Config, item: pytest.Item) -> str:
     if item.get_closest_marker(NEEDS_FAKETIME) and faketime.library() is None:
         return f"not applicable here, for libfaketime was not found: {faketime.apt_line()}"

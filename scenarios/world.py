@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -48,6 +49,7 @@ class World:
     def __init__(self, stack: Stack, target: Target, run: RunDirectory, *, name: str, seed: int, since: str) -> None:
         self.stack, self.target, self.run = stack, target, run
         self.name, self.seed, self.since, self.until = name, seed, since, since
+        self._began = wall_now()
         self.again: str | None = None
         """The command that does it once more, where that is none of a gate."""
         self.recording = Recording()
@@ -107,6 +109,24 @@ class World:
     def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
         """PATCH all leads at once."""
         return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])
+
+    def overlapping(self, actions: Sequence[Callable[[], Operation]], *, writing: str) -> list[Operation]:
+        """Run all actions at the same time, each as far as it gets before any has written; answers in order.
+
+        Started together, the first may be done before the last begins. So nobody is let into the table (``crm.deals``)
+        that all are to write until each of them waits for it or for another of them; whoever looks first and then
+        writes has looked by then. That is no fault: it takes milliseconds, and to wait for a lock is a service's daily
+        bread.
+        """
+        role, statement = writing.partition(".")[0], f"LOCK TABLE {writing} IN SHARE MODE"
+        with ThreadPoolExecutor(1) as starter, self.database.locking(statement):
+            running = starter.submit(together, actions)
+            eventually(
+                lambda: running.done() or self.database.waiting_for_locks(role) >= len(actions),
+                within_s=WITHIN_S,
+                describe=f"{len(actions)} sessions of {role} that wait to write {writing}",
+            )
+        return running.result()
 
     def replica_of(self, service: str) -> str:
         """The name of a service's second replica, whether it runs or not."""
@@ -347,9 +367,10 @@ class World:
             quiet=rest.quiet,
             awaited=rest.awaited,
             error=error,
-            format=2,
+            format=3,
             clock=(self.until, until_ns),
             again=self.again,
+            began=self._began,
         )
         directory = self.run.scenario(self.name)
         rows, resting = self.database.rows(), self.broker.resting()
@@ -362,6 +383,7 @@ class World:
             received=self.sinks.received(),
             rows=rows,
             schema=self.database.schema(),
+            topology=self.site.node.topology(),
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)

@@ -60,6 +60,7 @@ IDLE_WHEN_HAPPY = (
     "health_tells_the_truth",
     "recovery_bound",
     "schema",
+    "topology",
 )
 """What ``happy_evidence`` does not put to the test: nobody is refused there, and nothing is contested or dies."""
 
@@ -126,9 +127,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "dead_letter.replayed": {"status": "replayed", "actor": "operator"},
     "dead_letter.discarded": {"status": "discarded", "actor": "operator"},
-    "timer.scheduled": {"status": "scheduled", "rule_id": RULE, "due_at": moment(3000)},
-    "timer.fired": {"status": "fired", "rule_id": RULE, "due_at": moment(3000)},
-    "timer.cancelled": {"status": "cancelled", "rule_id": RULE, "due_at": moment(3000)},
+    "timer.scheduled": {"status": "scheduled", "rule_id": RULE, "due_at": moment(0)},
+    "timer.fired": {"status": "fired", "rule_id": RULE, "due_at": moment(0)},
+    "timer.cancelled": {"status": "cancelled", "rule_id": RULE, "due_at": moment(0)},
     "service.started": {"status": "ok", "version": "1", "pid": 1},
     "service.stopped": {"status": "graceful", "version": "1", "pid": 1},
     "dependency.changed": {"status": "down", "dependency": "database", "error": None},

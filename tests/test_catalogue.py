@@ -1,14 +1,16 @@
-"""The catalogue of seeded bugs: each can be planted into the system as it is, and a stale one says so."""
+"""The catalogues of seeded bugs: each can be planted into the code as it is, and a stale one says so."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from chaos.seeded_bugs.catalogue import Bug, CatalogueError, Edit, load_catalogue, plant
+from chaos.seeded_bugs.catalogue import CHECKERS, Bug, CatalogueError, Edit, load_catalogue, plant
 from harness.checks import ALL
 from harness.target import PROJECT_ROOT
+from scenarios.kill_matrix.checkers import killers_of
 
 TOML = """
 [A01]
@@ -65,6 +67,22 @@ def test_edits_of_two_files_are_both_planted(source: Path, tmp_path: Path) -> No
     assert (root / "system_under_test" / "other.py").read_text() == "y alone\n"
 
 
+def test_other_parts_of_a_project_are_planted_as_well_if_they_are_named(source: Path, tmp_path: Path) -> None:
+    (source / "judge.py").write_text("one\n", encoding="utf-8")
+    (source / "left.py").write_text("behind\n", encoding="utf-8")
+    root = plant(bug(("judge.py", "one", "two")), source, tmp_path / "copy", ("judge.py", "system_under_test"))
+    assert (root / "judge.py").read_text() == "two\n"
+    assert (root / CRM).exists()
+    assert not (root / "left.py").exists()
+
+
+def test_a_bug_of_what_is_not_copied_cannot_be_planted(source: Path, tmp_path: Path) -> None:
+    (source / "judge.py").write_text("one\n", encoding="utf-8")
+    with pytest.raises(CatalogueError, match=r"judge\.py is in none of system_under_test"):
+        plant(bug(("judge.py", "one", "two")), source, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 @pytest.mark.parametrize(
     ("file", "old", "says"),
     [
@@ -115,12 +133,16 @@ CATALOGUE = load_catalogue()
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_bug_of_the_catalogue_can_be_planted_into_the_system_as_it_is(tmp_path: Path, name: str) -> None:
-    known = CATALOGUE[name]
-    root = plant(known, PROJECT_ROOT, tmp_path / "copy")
+    assert_can_be_planted(CATALOGUE[name], tmp_path, "system_under_test")
+
+
+def assert_can_be_planted(known: Bug, folder: Path, part: str) -> None:
+    root = plant(known, PROJECT_ROOT, folder / "copy", (part,))
     for edit in known.edit:
         planted, original = (base / edit.file for base in (root, PROJECT_ROOT))
         assert planted.read_text(encoding="utf-8") != original.read_text(encoding="utf-8")
-        compile(planted.read_text(encoding="utf-8"), edit.file, "exec")
+        if planted.suffix == ".py":
+            compile(planted.read_text(encoding="utf-8"), edit.file, "exec")
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -130,3 +152,31 @@ def test_every_bug_of_the_catalogue_names_properties_that_exist_and_a_scenario_t
     assert set(known.expect) <= {prop.name for prop in ALL}
     file, _, test = known.scenario.partition("::")
     assert f"def {test.partition('[')[0]}(" in (PROJECT_ROOT / "scenarios" / file).read_text(encoding="utf-8")
+
+
+# --- bugs of those who judge ------------------------------------------------------------------------------------
+
+JUDGES = load_catalogue(CHECKERS)
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_every_bug_of_a_checker_can_be_planted_into_the_harness_as_it_is(tmp_path: Path, name: str) -> None:
+    assert_can_be_planted(JUDGES[name], tmp_path, "harness")
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_every_bug_of_a_checker_names_the_property_that_it_blinds_and_the_tests_that_notice(name: str) -> None:
+    [blinded] = JUDGES[name].expect
+    assert blinded in {prop.name for prop in ALL}
+    assert killers_of(JUDGES[name])
+    assert all((PROJECT_ROOT / file).is_file() for file in killers_of(JUDGES[name]))
+
+
+def test_every_property_and_the_trace_are_blinded_in_several_ways() -> None:
+    blinded = Counter(known.expect[0] for known in JUDGES.values() if not in_the_trace(known))
+    assert [prop.name for prop in ALL if blinded[prop.name] < 2] == []
+    assert sum(map(in_the_trace, JUDGES.values())) >= 6
+
+
+def in_the_trace(known: Bug) -> bool:
+    return all(edit.file.startswith("harness/trace/") for edit in known.edit)

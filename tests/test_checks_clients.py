@@ -95,6 +95,11 @@ def test_an_acknowledged_change_of_a_lead_is_in_its_version(version: Any, status
     assert kept(operation("change_lead", 200, flow="moved", answer={"version": version})).status == status
 
 
+def test_a_lead_that_was_changed_again_holds_what_was_acknowledged_before() -> None:
+    lead = msgspec.structs.replace(a_lead(), version=3)
+    assert kept(operation("change_lead", 200, flow="moved", answer={"version": 2}), leads=(lead,)).status == "pass"
+
+
 @pytest.mark.parametrize("http_status", [None, 500, 503, 409, 422])
 def test_what_was_refused_or_not_answered_need_not_be_there(http_status: int | None) -> None:
     asked = (lead_asked(http_status), deal_asked(http_status), move_asked(http_status))

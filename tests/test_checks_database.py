@@ -196,6 +196,11 @@ def test_a_chain_through_several_stages_passes_in_whatever_order_its_rows_come()
     assert chain(*history, now=now_in("won", 3)).status == "pass"
 
 
+def test_a_long_chain_is_ordered_by_the_number_of_its_versions() -> None:
+    history = [step(version, *(("new", "demo") if version % 2 else ("demo", "new"))) for version in range(1, 12)]
+    assert chain(*history, now=now_in("demo", 11)).status == "pass"
+
+
 def test_going_back_to_an_earlier_stage_passes() -> None:
     assert chain(step(1, "new", "demo"), step(2, "demo", "new"), now=now_in("new", 2)).status == "pass"
 

@@ -88,10 +88,43 @@ def test_only_the_broken_flow_is_named() -> None:
     assert the_finding(TRACE.check(happy_evidence(lines))).correlation_id == uid("created")
 
 
+def test_lines_whose_beginning_nobody_logged_fail() -> None:
+    """Whatever had to follow is there."""
+    lines = [
+        line
+        for line in whole_log().lines
+        if not (kind_of(line) == "http.request.received" and line.correlation_id == uid("created"))
+    ]
+    result = TRACE.check(happy_evidence(lines))
+    assert result.status == "fail"
+    assert {finding.edge for finding in result.findings} == {
+        "root",
+        "request received → completed",
+        "request → change committed",
+    }
+
+
 def test_an_answered_request_that_left_no_line_fails() -> None:
     finding = the_finding(TRACE.check(happy_evidence(qualified_lead().lines)))
     assert finding.correlation_id == uid("created")
     assert "no line of the log tells of it" in finding.says
+
+
+def test_a_refused_request_that_left_no_line_fails() -> None:
+    asked = (lead_asked(409), move_asked())
+    finding = the_finding(TRACE.check(happy_evidence(qualified_lead().lines, operations=asked)))
+    assert finding.correlation_id == uid("created")
+
+
+@pytest.mark.parametrize("known_by", ["event.stored", "event.published"])
+def test_a_rule_that_did_not_look_at_an_event_is_missed_whichever_line_tells_its_type(known_by: str) -> None:
+    story = created_lead(Story())
+    moved_lead(story)
+    received(story, "moved", "d1")
+    settled(story, "moved", "d1")
+    unknown = {"event.stored", "event.published"} - {known_by}
+    says = {finding.says for finding in TRACE.check(happy_evidence(story.without(*unknown, event="moved"))).findings}
+    assert f"received → rule evaluated: missing rule.evaluated of {RULE}" in says
 
 
 def test_an_answered_request_whose_lines_may_be_lost_is_unknown(tmp_path: Path) -> None:
@@ -265,6 +298,7 @@ def fault(hits: int, place: str = "crm→database") -> Fault:
         ({"operations": ()}, "no client asked for anything and no message was planted"),
         ({"tap": ()}, "the tap saw no message although the outbox holds events"),
         ({"scenario": scenario(quiet=False, awaited=("a line by crm",))}, "still awaited: a line by crm"),
+        ({"scenario": scenario(quiet=False)}, "the system did not come to rest"),
         ({"lines": created_lead(Story()).lines}, "pipeline has written no log"),
     ],
 )  # fmt: skip

@@ -61,6 +61,13 @@ def test_a_refusal_that_echoes_is_found() -> None:
     assert "an answer 409" in the_finding(judged(operations=(sent,))).says
 
 
+@pytest.mark.parametrize("name", ['Ada "the" Lovelace', "Ada\\Lovelace", "Ada\nLovelace"])
+def test_a_datum_that_stands_otherwise_inside_json_is_found_there(name: str) -> None:
+    sent = operation("create_lead", 201, flow="created", arguments={"name": name})
+    finding = the_finding(judged(operations=(sent,), resting=(resting("created", headers={"error": name}),)))
+    assert finding.says.startswith("the name that a client sent is in")
+
+
 def test_a_datum_that_was_sent_as_raw_bytes_is_looked_for_too() -> None:
     lines = with_route("/leads/+43 660 1234567")
     finding = the_finding(judged(lines, scenario=scenario(personal=("+43 660 1234567",))))

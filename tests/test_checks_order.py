@@ -51,6 +51,16 @@ def test_an_event_received_after_its_successor_fails() -> None:
     assert finding.edge == "automation→broker"
 
 
+def test_each_event_that_comes_after_the_newest_one_fails() -> None:
+    third = stored("deal", service="pipeline", entity_type="lead", entity_id=uid("lead"), entity_version=3)
+    rows = Rows(outbox=(FIRST, SECOND, third))
+    result = PROPERTY.check(evidence(rows=rows, tap=(tapped("deal"), tapped("moved"), tapped("poison"))))
+    assert [finding.says.partition(" version ")[2] for finding in result.findings] == [
+        "1 was published after version 3",
+        "2 was published after version 3",
+    ]
+
+
 def test_a_copy_that_comes_late_is_no_break() -> None:
     assert ordered("moved", "moved", "poison", "moved", received_=("moved", "poison", "moved")).status == "pass"
 

@@ -119,6 +119,12 @@ def test_a_lead_of_which_no_event_tells_and_that_only_a_refused_client_asked_for
     assert the_finding(refused(lead_asked(422), again, rows=Rows(leads=(a_lead(),))))
 
 
+def test_of_several_refused_requests_in_one_flow_each_has_to_leave_nothing() -> None:
+    result = refused(asked_raw(422, flow="created"), lead_asked(422), rows=Rows(leads=(a_lead(),)))
+    assert the_finding(result).says == f"create_lead was refused with 422 and left lead {uid('lead')}"
+    assert result.seen == 2
+
+
 def test_a_deal_of_which_no_event_tells_fails() -> None:
     finding = the_finding(refused(deal_asked(404), rows=Rows(leads=(a_lead(),), deals=(a_deal(),))))
     assert f"left deal {uid('deal')}" in finding.says

@@ -14,6 +14,7 @@ from harness.checks.sources_agree import PROPERTY
 from harness.checks.verdict import Finding, Result
 from harness.contract.log_lines import Line, kind_of
 from harness.evidence.evidence import Evidence
+from harness.evidence.log_files import LostLines
 from harness.evidence.records import ExecutionRow, Fault, LeadRow, Received, Rows, RuleRow
 from tests.builders import (
     EMAIL,
@@ -352,6 +353,8 @@ def done_by(action: str, *, status: str = "succeeded", rows: dict[str, Any] | No
     told: dict[str, Any] = {"event": "moved", "cause": "moved", "parent": "d1", "action": action}
     story.write("automation", "rule.evaluated", "rule", **{k: v for k, v in told.items() if k != "action"})
     story.write("automation", "action.started", "act", **told)
+    for number, item in enumerate(parts.get("received", ())):
+        called(story, str(number), item)
     story.write("automation", "action.completed", "act", status=status, **told)
     settled(story, "moved", "d1")
     parameters = parts.pop("parameters", {})
@@ -361,6 +364,16 @@ def done_by(action: str, *, status: str = "succeeded", rows: dict[str, Any] | No
     }  # fmt: skip
     return check(
         happy_evidence(story.lines, rows=happy_rows(**(whole | (rows or {}))), **({"tap": passed(*BOTH)} | parts))
+    )
+
+
+def called(story: Story, span: str, item: Received) -> None:
+    """The lines of a call that brought a receiver this message."""
+    told: dict[str, Any] = {"event": "moved", "cause": "moved", "peer": item.kind}
+    story.write("automation", "call.sent", f"call {span}", parent="act", **told)
+    how = "ok" if item.accepted else "server_error"
+    story.write(
+        "automation", "call.completed", f"call {span}", parent="act", status=how, http_status=item.status, **told
     )
 
 
@@ -420,6 +433,71 @@ def test_an_action_whose_effect_shows_passes(action: str, parts: dict[str, Any])
 def test_an_owner_that_a_client_has_taken_away_again_is_no_lost_effect() -> None:
     taken = operation("change_lead", 200, flow="dealt", answer={"version": 1})
     assert done_by("assign_user", operations=(lead_asked(), move_asked(), taken)).status == "pass"
+
+
+# --- receivers outside ------------------------------------------------------------------------------------------
+
+
+def came(
+    *received: Received, calls: int = 1, flow: str = "moved", lost_lines: bool = False, until: str = "", **parts: Any
+) -> Result:
+    """The happy story; automation logged so many calls of a webhook in it, and this is what came."""
+    story = qualified_lead(created_lead(Story()))
+    story.flow = flow
+    for number in range(calls):
+        called(story, str(number), sunk())
+    whole = happy_evidence(story.lines, received=received, **parts)
+    if until:
+        whole = replace(whole, scenario=msgspec.structs.replace(whole.scenario, until=until))
+    if lost_lines:
+        whole = replace(whole, logs=tuple(replace(log, lost=(hole(log.service),)) for log in whole.logs))
+    return check(whole)
+
+
+def hole(service: str) -> LostLines:
+    return LostLines(service, f"{service}-1", f"{service}-1.ndjson", 90, 91, moment(0), moment(99))
+
+
+def test_each_attempt_that_was_logged_may_have_come() -> None:
+    assert came(sunk(500), sunk(), calls=2).status == "pass"
+    assert came(sunk(), calls=2).status == "pass"
+
+
+def test_a_message_that_came_more_often_than_it_was_sent_is_a_contradiction() -> None:
+    finding = the_finding(came(sunk(500), sunk()))
+    assert finding.says == "webhook received 2 message(s) of one flow, for which automation logged 1 call(s)"
+    assert (finding.edge, finding.correlation_id) == ("automation→webhook", uid("moved"))
+
+
+def test_a_message_that_nobody_logged_a_call_for_is_a_contradiction() -> None:
+    assert "automation logged 0 call(s)" in the_finding(came(sunk(), calls=0)).says
+
+
+def test_a_call_in_one_flow_does_not_stand_for_a_message_in_another() -> None:
+    assert "automation logged 0 call(s)" in the_finding(came(sunk(), flow="created")).says
+
+
+def test_a_message_that_a_fault_has_repeated_came_more_often_and_passes() -> None:
+    twice = Fault(
+        kind="duplicate at request", place="automation→webhook", injected_at="", healed_at="", hits=1, proof=""
+    )
+    assert came(sunk(), sunk(), faults=(twice,)).status == "pass"
+
+
+def test_a_message_that_came_after_the_last_line_was_read_contradicts_nobody() -> None:
+    assert came(sunk(), sunk(received_at="2027"), until=moment(1000)).status == "pass"
+
+
+def test_a_message_without_its_call_while_lines_of_automation_are_missing_is_a_doubt() -> None:
+    assert came(sunk(), calls=0, lost_lines=True).status == "unknown"
+
+
+@pytest.mark.parametrize("wrong", [{"correlation_id": uid("created")}, {"entity_id": uid("deal")}])
+def test_a_message_that_names_another_flow_or_entity_than_its_event_is_a_contradiction(wrong: dict[str, Any]) -> None:
+    assert came(sunk(event_id=uid("moved"))).status == "pass"
+    flow = "created" if "correlation_id" in wrong else "moved"
+    finding = the_finding(came(sunk(event_id=uid("moved"), **wrong), flow=flow))
+    assert finding.says.startswith(f"webhook was told of event {uid('moved')} as one of flow")
 
 
 # --- good stories that look bad ---------------------------------------------------------------------------------
@@ -590,6 +668,15 @@ def test_a_contradiction_that_a_missing_line_explains_is_a_doubt_that_names_the_
     result = check(happy_evidence(kept, lost=lost_from(tmp_path, story.lines, gone)))
     assert (result.status, result.findings) == ("unknown", ())
     assert f"seq {story.lines[gone[0]].seq}" in result.doubts[0]
+
+
+def test_lines_that_one_service_lost_put_no_other_one_in_doubt(tmp_path: Path) -> None:
+    story = whole_log()
+    gone = [n for n, line in enumerate(story.lines) if kind_of(line) == "rule.evaluated"]
+    kept = [line for n, line in enumerate(story.lines) if n not in gone]
+    lost = lost_from(tmp_path, story.lines, gone)
+    finding = the_finding(check(happy_evidence(kept, lost=lost, rows=happy_rows(history=(), stages=()))))
+    assert "lost between pipeline and database" in finding.says
 
 
 def test_an_event_lost_while_lines_of_its_consumer_are_missing_is_a_doubt(tmp_path: Path) -> None:

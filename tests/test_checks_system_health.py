@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from harness.checks.health_tells_the_truth import LATE_S, PROPERTY, STOPPING_S
 from harness.checks.verdict import Result
@@ -111,6 +112,22 @@ def test_ready_before_it_can_know_and_when_healing_has_begun_is_no_lie(second: i
 @pytest.mark.parametrize("second", [GONE + 1, GONE + 5, BACK + 2])
 def test_not_ready_in_the_outage_and_shortly_after_it_is_no_lie(second: int) -> None:
     assert judged(asked(second, False)).status == "pass"
+
+
+@pytest.mark.parametrize(("second", "status"), [(GONE + 7, "pass"), (GONE + 9, "fail")])
+def test_who_was_frozen_meanwhile_has_its_whole_time_after_that(second: int, status: str) -> None:
+    faults = (fault(), fault("SIGSTOP", "crm", until=GONE + 6))
+    assert judged(asked(second, True), faults=faults).status == status
+
+
+def test_an_answer_that_came_after_the_healing_had_begun_is_no_lie() -> None:
+    slow = replace(asked(BACK - 1, True), answered_at=moment(BACK + 1))
+    assert judged(slow).status == "pass"
+
+
+def test_to_be_ready_at_last_does_not_excuse_that_it_was_not_long_after_the_outage() -> None:
+    probes = [asked(BACK + second, second > 8) for second in range(3, 12)]
+    assert f"it is not ready at {moment(BACK + 3)}" in the_finding(judged(*probes)).says
 
 
 def test_another_service_may_be_ready_all_the_time() -> None:

@@ -253,6 +253,15 @@ def test_what_is_in_hand_may_be_counted_already(done: int) -> None:
     assert judged(story).status == "pass"
 
 
+def test_a_duplicate_in_hand_leaves_no_room_for_another_event() -> None:
+    story = Story()
+    counted(story)
+    received(story, "moved", "d1", redelivered=True)
+    story.write("automation", "event.deduplicated", "d1", event="moved")
+    counted(story, {PROCESSED: 1, DEDUPLICATED: 1})
+    assert "grew by 1 until seq 3, and 0 event(s) were handled" in the_finding(judged(story)).says
+
+
 @pytest.mark.parametrize("done", [3, 4])
 def test_what_was_in_hand_at_the_first_snapshot_may_have_been_counted_before_it(done: int) -> None:
     story = Story()

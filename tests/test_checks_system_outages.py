@@ -150,6 +150,12 @@ def test_what_is_tried_shortly_after_the_outage_and_dies_is_blamed_on_it() -> No
     assert judged(died_at_once(), fault(since=1, until=3)).status == "fail"
 
 
+def test_an_event_that_was_tried_before_the_outage_as_well_and_dies_in_it_is_blamed_on_it() -> None:
+    lines = exhausted_lead().lines
+    second_try = [line for line in lines if line.status == "received"][1]
+    assert judged(lines, fault(since=int(second_try.ts[17:19]), known=False)).status == "fail"
+
+
 def test_what_was_announced_has_its_own_reason() -> None:
     result = judged(died_at_once("exhausted"), fault(), scenario=announced())
     assert result.status == "pass"
@@ -221,6 +227,16 @@ def test_a_refusal_of_the_peer_itself_is_an_attempt_outage_or_not() -> None:
     called(story, "d1", http_status=503)
     settled(story, "moved", "d1", "retried")
     assert judged(story.lines, fault()).status == "pass"
+
+
+@pytest.mark.parametrize(("calls", "verdict"), [((201, None), "fail"), ((None, 201), "pass")])
+def test_the_last_call_before_it_climbed_tells_why(calls: tuple[int | None, ...], verdict: str) -> None:
+    story = moved_lead(Story())
+    received(story, "moved", "d1")
+    for http_status in calls:
+        called(story, "d1", http_status=http_status)
+    settled(story, "moved", "d1", "retried")
+    assert judged(story.lines, fault()).status == verdict
 
 
 def test_another_peer_that_did_not_answer_is_not_the_one_that_was_taken_away() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.contract.log_lines import Line, kind_of
+from harness.evidence.log_files import LostLines
 from harness.trace.edges import EDGES, obligations
 from harness.trace.flow import Surroundings, flows_of
 from tests.builders import (
@@ -26,6 +27,7 @@ from tests.builders import (
     exhausted_lead,
     judged,
     missing,
+    moment,
     moved_lead,
     published,
     qualified_lead,
@@ -199,6 +201,14 @@ def test_a_delivery_settled_twice_is_broken() -> None:
     assert ("received → settled", "excess", "automation") in broken_edges(story.lines)
 
 
+def test_what_is_there_twice_is_broken_although_lines_were_lost() -> None:
+    """A hole may hold a line that is missing, never one that is too many."""
+    story = qualified_lead()
+    settled(story, "moved", "d1")
+    hole = LostLines("automation", "automation-1", "automation-1.ndjson", 4, 4, moment(0), moment(99))
+    assert [(o.edge, o.state) for o in judged(story.lines, lost=[hole]).broken] == [("received → settled", "excess")]
+
+
 def test_a_delivery_that_is_never_settled_is_broken_even_if_the_event_comes_again() -> None:
     story = moved_lead(Story())
     received(story, "moved", "d0")
@@ -234,6 +244,14 @@ def test_a_retry_that_never_comes_again_is_broken() -> None:
     retried(story, until=1)
     settled(story, "moved", "d1", "retried")
     assert ("retried → received again", "open", "automation") in broken_edges(story.lines)
+
+
+def test_an_earlier_retry_that_came_again_does_not_stand_for_a_later_one() -> None:
+    story = moved_lead(Story())
+    retried(story, until=3)
+    settled(story, "moved", "d3", "retried", attempt=3)
+    assert "event.received with attempt 4" in missing(judged(story.lines))
+    assert "event.received with attempt 3" not in missing(judged(story.lines))
 
 
 def test_a_retry_that_comes_again_with_its_old_attempt_is_broken() -> None:
@@ -406,6 +424,15 @@ def test_a_call_without_answer_may_have_reached_its_peer_or_not(arrives: bool) -
     assert judged(dealt(story).lines).state == "complete_with_duplicates"
 
 
+def test_a_call_without_answer_that_reaches_its_peer_twice_is_broken() -> None:
+    story = moved_lead(Story())
+    retried(story, until=1)
+    for serve in ("serve d1", "serve again"):
+        asked(story, "crm", serve, parent="call d1", cause="moved")
+        answered(story, "crm", serve, 409, parent="call d1", cause="moved")
+    assert ("call sent → request received at the peer", "excess", "crm") in broken_edges(story.lines)
+
+
 def test_a_call_to_somebody_outside_leaves_no_line_at_its_peer() -> None:
     story = qualified_lead()
     told = {"parent": "act d1", "event": "moved", "cause": "moved", "peer": "webhook"}
@@ -442,12 +469,24 @@ def test_events_that_cause_each_other_are_broken() -> None:
     assert ("event X → event Y it caused", "excess", "crm") in broken_edges(lines)
 
 
-def test_a_change_that_does_not_name_its_callers_trigger_is_an_orphan() -> None:
-    lines = qualified_lead().lines
-    for line in lines:
+@pytest.mark.parametrize("cause", [None, "another event of this flow"])
+def test_a_change_that_does_not_name_its_callers_trigger_is_an_orphan(cause: str | None) -> None:
+    story = qualified_lead()
+    for line in story.lines:
         if kind_of(line) == "event.stored" and line.event_id == uid("deal"):
-            line.causation_id = None
-    assert missing(judged(lines)) == [f"causation_id {uid('moved')}, its caller's trigger"]
+            line.causation_id = cause and uid("poison")
+    if cause:
+        published(story, "poison")
+    assert f"causation_id {uid('moved')}, its caller's trigger" in missing(judged(story.lines))
+
+
+def test_what_another_process_was_given_is_no_parent_of_what_this_one_does() -> None:
+    story = moved_lead(Story())
+    received(story, "moved", "d1")
+    story.restart("automation")
+    acted(story, "d1")
+    settled(story, "moved", "d1")
+    assert broken_edges(dealt(story).lines) == [("span → its parent", "orphan", "automation")]
 
 
 # --- dead letters -----------------------------------------------------------------------------------------------

@@ -145,6 +145,14 @@ def test_a_timer_that_nobody_set_is_explained_only_by_whoever_was_about_to() -> 
     assert "timer.scheduled" in missing(judged(told(was_through=True), "automation-1"))
 
 
+def test_who_died_before_explains_nothing_that_another_process_left_unsaid_later() -> None:
+    story = moved_lead(Story())
+    received(story, "moved", "d0")
+    story.restart("automation")
+    lines = without(handled(story, "d1"), "crm", "event.stored", "deal")
+    assert "change → event stored" in {broken.edge for broken in judged(lines, "automation-1").broken}
+
+
 def test_who_was_killed_after_the_scenario_excuses_nothing_in_it() -> None:
     lines = qualified_lead().lines
     log = ProcessLog("crm", "crm-1", "crm-1.ndjson", True, tuple(lines), (), (), ended_at=moment(1000))

@@ -45,13 +45,10 @@ def _findings(evidence: Evidence, shadows: Sequence[Shadow], unforeseen: Sequenc
     for line, says in _troubles(evidence):
         moment = datetime.fromisoformat(line.ts)
         surprised = isinstance(line, HttpRequestCompleted) and line.http_status == 500
-        if any(begin <= moment <= end for begin, end in (unforeseen if surprised else shadows)):
+        shadowed = _lies_in(moment, shadows)
+        if (shadowed and not surprised) or _lies_in(moment, unforeseen):
             continue
-        broken = (
-            "was broken but a dependency"
-            if surprised and any(begin <= moment <= end for begin, end in shadows)
-            else "was broken"
-        )
+        broken = "was broken but a dependency" if shadowed else "was broken"
         yield Finding(
             property=NAME,
             says=f"{says} while nothing {broken}",
@@ -59,6 +56,10 @@ def _findings(evidence: Evidence, shadows: Sequence[Shadow], unforeseen: Sequenc
             entity=f"{line.entity_type} {line.entity_id}" if line.entity_id else None,
             correlation_id=line.correlation_id,
         )
+
+
+def _lies_in(moment: datetime, shadows: Sequence[Shadow]) -> bool:
+    return any(begin <= moment <= end for begin, end in shadows)
 
 
 def _troubles(evidence: Evidence) -> Iterator[tuple[InBand, str]]:

@@ -17,7 +17,7 @@ from harness.evidence.clock import later, seconds_between
 from harness.evidence.evidence import Evidence
 from harness.evidence.log_files import BEGINNING, END, ProcessLog
 from harness.evidence.outages import Outage, outages
-from harness.evidence.records import HealthProbe
+from harness.evidence.records import Fault, HealthProbe
 
 NAME = "health_tells_the_truth"
 LATE_S = 0.5
@@ -98,8 +98,8 @@ def _while_gone(evidence: Evidence, suffered: Sequence[Outage], within_s: float)
     """One item for each outage and process that was asked late enough: the finding, or None where it told the truth."""
     asked = _by_process(evidence.health)
     for outage in (o for o in suffered if o.total):
-        since = later(outage.since, within_s)
-        for probes in asked.values():
+        for process, probes in asked.items():
+            since = later(_aware_since(evidence, process, outage), within_s)
             judged = [probe for probe in probes if since < probe.asked_at and probe.answered_at < outage.until]
             if judged and judged[0].service in outage.services:
                 false = next((probe for probe in judged if probe.ready), None)
@@ -195,10 +195,20 @@ class _Told:
 
 def _was_broken(evidence: Evidence, life: _Life, outage: Outage) -> bool:
     """The process itself was killed or frozen meanwhile: it could notice nothing."""
-    return any(
-        fault.place == life.process and fault.injected_at < outage.until and fault.healed_at > outage.first
+    return bool(_own_faults(evidence, life.process, outage))
+
+
+def _aware_since(evidence: Evidence, process: str, outage: Outage) -> str:
+    """From when on a process could notice: who was killed or frozen meanwhile has its whole time after that."""
+    return max([outage.since, *(fault.healed_at for fault in _own_faults(evidence, process, outage))])
+
+
+def _own_faults(evidence: Evidence, process: str, outage: Outage) -> list[Fault]:
+    return [
+        fault
         for fault in evidence.faults
-    )
+        if fault.place == process and fault.injected_at < outage.until and fault.healed_at > outage.first
+    ]
 
 
 def _finding(outage: Outage, service: str, says: str) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
+from harness.environment.waiting import NeverHappened
 from harness.evidence.recording import Recording
 from harness.evidence.records import OURS, Planted, RestingMessage, TapMessage
 from harness.target import Target
@@ -25,6 +27,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # what matters comes as an
 
 FIREHOSE = "amq.rabbitmq.trace"
 TAP = "gauntlet.tap"
+_MOVED_WITHIN_S = 3.0
 
 
 class Broker:
@@ -153,15 +156,20 @@ class Broker:
         return self.fewest_consumers([self._target.broker.work_queue]) > 0
 
     def reject_until_moved_to(self, queue: str) -> int:
-        """Take what the work queue holds and give it back, until the broker has moved it to that queue; how often."""
-        rejected = 0
+        """Take what the work queue holds and give it back, until the broker has moved it to that queue; how often.
+
+        Raises NeverHappened when it comes to us no more, and is not there either.
+        """
+        rejected, last_seen = 0, time.monotonic()
         with self._channel() as channel:
             for method, _, _ in channel.consume(self._target.broker.work_queue, inactivity_timeout=0.05):
                 if method is not None:
                     channel.basic_reject(method.delivery_tag, requeue=True)
-                    rejected += 1
+                    rejected, last_seen = rejected + 1, time.monotonic()
                 elif self._depths([queue])[queue]:
                     return rejected
+                elif time.monotonic() - last_seen > _MOVED_WITHIN_S:
+                    raise NeverHappened(f"given back {rejected} times, it is with us no more, and not in {queue}")
         raise AssertionError("the broker cancelled our consumer")
 
     def reverse_work_queue(self) -> int:
@@ -211,10 +219,13 @@ class Broker:
         why: str,
         message_id: str | None = None,
         without_ids_in: Literal["properties", "body"] | None = None,
+        expiration: str | None = None,
+        also_to: Sequence[str] = (),
     ) -> Planted:
         """Publish a message that no service made, and say where it has to end.
 
         It gets ids in its AMQP properties, and in a body that is a dictionary, unless one of them is to go without.
+        ``also_to``: more routing keys, by which whatever exchange it comes to sends it too (the header ``CC``).
         """
         planted = Planted(
             message_id=message_id or str(uuid.uuid4()), correlation_id=str(uuid.uuid4()), expect=expect, why=why
@@ -228,8 +239,9 @@ class Broker:
             correlation_id=planted.correlation_id if named else None,
             type=routing_key,
             app_id=OURS,
-            headers={"schema_version": 1, "attempt": 1},
+            headers={"schema_version": 1, "attempt": 1} | ({"CC": list(also_to)} if also_to else {}),
             delivery_mode=2,
+            expiration=expiration,
             content_type="application/json",
         )
         self._recording.planted.append(planted)
@@ -275,6 +287,7 @@ def _message(routing_key: str, properties: Any, body: bytes) -> dict[str, Any]:
         "headers": _plain(properties.headers or {}),
         "body": _text(body),
         "delivery_mode": properties.delivery_mode,
+        "expiration": properties.expiration,
     }
 
 
@@ -297,4 +310,5 @@ def _tap_message(routing_key: str, trace: dict[str, Any], body: bytes) -> TapMes
         headers=original.get("headers") or {},
         body=_text(body),
         delivery_mode=original.get("delivery_mode"),
+        expiration=original.get("expiration"),
     )

@@ -41,6 +41,7 @@ from harness.evidence.records import (
     ScenarioRecord,
     Schema,
     TapMessage,
+    Topology,
 )
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, read_json, read_records
 from harness.evidence.sharing import Sharing
@@ -64,6 +65,7 @@ class Evidence:
     faults: tuple[Fault, ...] = ()
     health: tuple[HealthProbe, ...] = ()
     schema: Schema = field(default_factory=Schema)
+    topology: Topology = field(default_factory=Topology)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """What a secret of the stack is for → its text."""
 
@@ -244,7 +246,7 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         tap = read_records(directory.tap_file, TapMessage, sharing)
         operations = read_records(directory.operations_file, Operation, sharing)
         logs = read_logs(directory.run, scenario.stack, sharing)
-    told_more = scenario.format >= 2
+    told_more, told_topology = scenario.format >= 2, scenario.format >= 3
     return Evidence(
         scenario=scenario,
         target=target or load_target(Path(scenario.target)),
@@ -257,6 +259,7 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         faults=read_records(directory.faults_file, Fault),
         health=read_records(directory.health_file, HealthProbe) if told_more else (),
         schema=read_json(directory.schema_file, Schema) if told_more else Schema(),
+        topology=read_json(directory.topology_file, Topology) if told_topology else Topology(),
         secrets=_secrets(directory.run, scenario.stack),
     )
 

@@ -6,8 +6,8 @@
     RUN/logs/STACK/SERVICE-N.ndjson  what each process start wrote on stdout, untouched: the one copy of the log lines
     RUN/stacks/STACK/stack.json      what was up (with credentials: mode 0600)
     RUN/scenarios/SLUG/              scenario.json, operations.ndjson, faults.ndjson, tap.ndjson, resting.ndjson,
-                                     sinks.ndjson, rows.json, health.ndjson, schema.json, and verdict.json, which
-                                     judging writes anew
+                                     sinks.ndjson, rows.json, health.ndjson, schema.json, topology.json, and
+                                     verdict.json, which judging writes anew
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from harness.evidence.clock import wall_now
 from harness.evidence.sharing import Sharing
 
 AT_ONCE = 1_000
+ENVIRONMENT_FAILURE = "environment-failure.txt"
+"""In a run's folder: why no stack came up."""
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
@@ -105,6 +107,10 @@ class ScenarioDirectory:
     @property
     def schema_file(self) -> Path:
         return self.root / "schema.json"
+
+    @property
+    def topology_file(self) -> Path:
+        return self.root / "topology.json"
 
     @property
     def verdict_file(self) -> Path:

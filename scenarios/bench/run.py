@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -11,6 +10,7 @@ from statistics import median
 import msgspec
 from rich.table import Table
 
+from harness.environment.machine import machine
 from harness.evidence.clock import wall_now
 from harness.evidence.run_directory import write_json
 from scenarios.bench import chain, patches, relay
@@ -70,10 +70,9 @@ def bench(run_dir: Path, on_step: Callable[[str], None]) -> Bench:
         for chained in chain.measure(here):
             on_step(f"PATCH → deal, {len(chained.took_ms)} of {chain.SAMPLES} samples: p50 {chained.p50_ms:.1f} ms")
     figures = figures_of(measured, relaying, chained)
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     done = Bench(
         began_at=began_at,
-        machine=machine,
+        machine=machine(),
         load_before=load_before,
         figures=figures,
         patches=measured,

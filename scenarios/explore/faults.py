@@ -148,8 +148,14 @@ class Faults:
             if one.kind.on_the_wire:
                 self._stay(one, ambush)
                 return
-            with self._seats[one.kind.seat(one.planned.place)]:
+            seat = self._seats[one.kind.seat(one.planned.place)]
+            if not seat.acquire(blocking=False):
+                ambush.release()  # who sits there may need what it holds up to get away: an exchange is made anew
+                seat.acquire()
+            try:
                 self._come(one, released=lambda: self._let_go(one, ambush))
+            finally:
+                seat.release()
 
     def _stay(self, one: _Fault, ambush: Ambush) -> None:
         """What the proxy has done is written down; a stall is ended."""

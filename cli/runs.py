@@ -1,0 +1,184 @@
+"""A run and its verdict: gate, check, show, coverage."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from cli.door import BY_VERDICT, FAIL, INTERRUPTED, NO_ENVIRONMENT, PASS, USAGE, gauntlet
+from cli.options import (
+    RUN,
+    RUN_DIR,
+    SEED,
+    SOURCE_ROOT,
+    TARGET,
+    WORKERS,
+    drawn_seed,
+    new_run,
+    newest_run,
+    progress,
+)
+
+# What a command needs alone it imports itself: ``gauntlet --help`` is there at once, and an audit stays small.
+from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory
+from harness.target import PROJECT_ROOT, load_target
+
+if TYPE_CHECKING:
+    from harness.checks.verdict import Property
+
+
+@gauntlet.command()
+@click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
+@WORKERS
+@click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
+@click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@SEED
+@RUN_DIR
+@TARGET
+@SOURCE_ROOT
+def gate(
+    pytest_arguments: tuple[str, ...],
+    workers: int,
+    only: str | None,
+    quiet: bool,
+    nightly: bool,
+    seed: int | None,
+    run_dir: Path | None,
+    target: Path,
+    source_root: Path,
+) -> None:
+    """Run all scenarios and judge them.
+
+    Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
+    """
+    import pytest
+
+    from harness.environment.servers import find_servers
+
+    load_target(target)
+    find_servers()
+    seed = drawn_seed(seed)
+    run_dir = new_run(run_dir, seed)
+    arguments = [
+        str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
+        f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
+        "-p", "no:hypothesispytest",  # no scenario needs it, and every process of pytest would wait a second for it
+    ]  # fmt: skip
+    arguments += ["-k", only] if only else ["--whole"]
+    arguments += ["-q"] if quiet else []
+    arguments += ["--nightly"] if nightly else []
+    arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
+    arguments += pytest_arguments
+    sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
+
+
+def _exit_code(pytest_code: int, run: RunDirectory) -> int:
+    """pytest knows whether tests failed; the run's verdict knows failed from unknown."""
+    import pytest
+
+    from harness.checks.run_verdict import summarise
+
+    if pytest_code == pytest.ExitCode.INTERRUPTED:
+        return INTERRUPTED
+    if (run.root / ENVIRONMENT_FAILURE).exists():
+        click.echo((run.root / ENVIRONMENT_FAILURE).read_text(encoding="utf-8"), err=True)
+        return NO_ENVIRONMENT
+    if pytest_code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return USAGE
+    if pytest_code == pytest.ExitCode.OK:
+        return PASS
+    verdict = summarise(run).verdict if run.run_file.exists() else "unknown"
+    return BY_VERDICT[verdict] or FAIL
+
+
+@gauntlet.command()
+@RUN
+@click.option("--json", "as_json", is_flag=True, help="The whole verdict as JSON.")
+@click.option("--property", "name", help="Ask this property alone; verdicts are not written then.")
+def check(run: Path | None, as_json: bool, name: str | None) -> None:
+    """Judge an old run again, without any system.
+
+    Uses today's checks on the evidence in the run directory. Default: the newest run in runs/.
+    """
+    from harness.checks.run_verdict import rejudge
+    from reports.terminal import run_text
+
+    directory = RunDirectory(run or newest_run())
+    gc.disable()  # nothing that is read here becomes garbage before the end
+    verdict = rejudge(directory, only=_property(name) if name else None, on_scenario=_Patience())
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(verdict), indent=2))
+    else:
+        click.echo(run_text(verdict, directory.root))
+    sys.exit(BY_VERDICT[verdict.verdict])
+
+
+def _property(name: str) -> Property:
+    from harness.checks import ALL
+
+    known = {prop.name: prop for prop in ALL}
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise click.UsageError(f"no property {name!r}; {hint}")
+    return known[name]
+
+
+class _Patience:
+    """Tells how far long work has come: after two seconds, and then once a second."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic() + 1
+
+    def __call__(self, done: int, of: int) -> None:
+        if time.monotonic() - self._told >= 1:
+            self._told = time.monotonic()
+            progress(f"{done} of {of} scenarios judged")
+
+
+@gauntlet.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("correlation_id")
+def show(run: Path, correlation_id: str) -> None:
+    """Print one flow of a run as a tree, and what the other witnesses say of it.
+
+    The beginning of a correlation id will do, if no other flow begins so.
+    """
+    from harness.checks.one_flow import find_flow
+    from reports.one_flow import flow_text
+
+    flow = find_flow(RunDirectory(run), correlation_id)
+    for text in flow_text(flow):
+        click.echo(text)
+
+
+@gauntlet.command()
+@RUN
+@click.option("--json", "as_json", is_flag=True, help="Every count as JSON.")
+def coverage(run: Path | None, as_json: bool) -> None:
+    """Say how much of the contract a run exercised.
+
+    Kinds, statuses, fields that may be null, causal edges, faults by edge. What was never seen is reported, not failed.
+    Default: the newest run in runs/.
+    """
+    from rich.console import Console
+
+    from harness.checks.coverage import coverage_of
+    from reports.coverage_text import coverage_tables
+
+    seen = coverage_of(RunDirectory(run or newest_run()))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
+        return
+    console = Console(highlight=False, markup=False)
+    for part in coverage_tables(seen):
+        console.print(part)

@@ -1,0 +1,200 @@
+"""Hunting one bug: plant it into a copy of the system, run stage after stage, stop at the first red."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos.seeded_bugs.catalogue import Bug, CatalogueError, plant
+from harness.checks.judge import ScenarioVerdict
+from harness.checks.run_verdict import RunVerdict
+from harness.environment.native import sweep
+from harness.evidence.clock import seconds_between
+from harness.evidence.hunted import Hunted, Judged, Outcome
+from harness.evidence.records import ScenarioRecord
+from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json
+from harness.target import PROJECT_ROOT
+from scenarios.kill_matrix.stages import Stage
+
+_LOOK_EVERY_S = 0.2
+_END_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True)
+class Hunting:
+    """What holds for every bug of a hunt. ``within_s``: for one bug; ``exhaustive``: go on after a red one."""
+
+    seed: int
+    within_s: float
+    exhaustive: bool = False
+    source_root: Path = PROJECT_ROOT
+    interrupted: threading.Event = threading.Event()  # noqa: RUF009  # one for the process: Ctrl-C ends all
+
+
+def hunt(
+    name: str, bug: Bug, folder: Path, stages: Iterable[Stage], hunting: Hunting, tell: Callable[[str, str], object]
+) -> Hunted:
+    """What becomes of a bug. All evidence goes to ``folder``; ``tell`` hears which bug meets which stage.
+
+    Nothing that it starts outlives it. Never raises for what the bug does.
+    """
+    began = time.monotonic()
+    try:
+        source = plant(bug, hunting.source_root, folder / "source")
+    except CatalogueError as stale:
+        return Hunted(bug=name, name=bug.name, outcome="stale", expect=bug.expect, says=str(stale))
+    chase = _Chase(name, bug, hunting, began + hunting.within_s)
+    for number, stage in enumerate(stages, start=1):
+        tell(name, stage.name)
+        run = RunDirectory(folder / f"{number}-{stage.name}")
+        chase.run(stage.command(run_dir=run.root, source_root=source, seed=hunting.seed), run)
+        if chase.over:
+            break
+    return chase.told(time.monotonic() - began)
+
+
+class _Chase:
+    """One bug, and what has been seen of it so far."""
+
+    def __init__(self, name: str, bug: Bug, hunting: Hunting, deadline: float) -> None:
+        self.name, self.bug, self.hunting, self.deadline = name, bug, hunting, deadline
+        self.judged: list[Judged] = []
+        self._run = ""
+        self._ended: tuple[Outcome, str] | None = None
+
+    @property
+    def over(self) -> bool:
+        return self._ended is not None or (self._red is not None and not self.hunting.exhaustive)
+
+    @property
+    def _red(self) -> Judged | None:
+        """The first scenario that was red for a right reason, or else the first that was red at all."""
+        reds = [one for one in self.judged if one.verdict == "fail"]
+        return next((one for one in reds if set(one.failed) & set(self.bug.expect)), reds[0] if reds else None)
+
+    def run(self, command: list[str], run: RunDirectory) -> None:
+        """Run one stage until it ends, something is red, the time is over or somebody has had enough."""
+        run.root.mkdir(parents=True, exist_ok=True)
+        self._run = str(run.root)
+        environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT)}
+        before = len(self.judged)
+        with (run.root / "output.txt").open("wb") as output:
+            # a session of its own: Ctrl-C reaches this process alone, which ends what it has started
+            child = subprocess.Popen(
+                command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+            try:
+                self._watch(child, run)
+            finally:
+                _end(child)
+                sweep(run.root)
+        if not self.over and child.returncode != 0 and len(self.judged) == before:
+            self._ended = ("no stack", _last_words(run.root / "output.txt"))
+
+    def _watch(self, child: subprocess.Popen[bytes], run: RunDirectory) -> None:
+        seen: set[Path] = set()
+        alive = True
+        while alive:
+            try:
+                child.wait(_LOOK_EVERY_S)
+                alive = False
+            except subprocess.TimeoutExpired:
+                pass
+            self.judged += self._newly_judged(run, seen)
+            if no_stack := _no_stack(run):
+                self._ended = ("no stack", no_stack)
+            elif self.hunting.interrupted.is_set():
+                self._ended = ("not run", "interrupted")
+            elif time.monotonic() > self.deadline:
+                self._ended = ("timeout", f"nothing was red within {self.hunting.within_s:.0f} s")
+            if self.over:
+                return
+        self.judged += self._between_scenarios(run)
+
+    def _newly_judged(self, run: RunDirectory, seen: set[Path]) -> Iterator[Judged]:
+        """Scenarios that have got their verdict since the last look, in the order in which they got it."""
+        new = [one for one in run.scenarios() if one.root not in seen and one.verdict_file.exists()]
+        for directory in sorted(new, key=lambda one: one.verdict_file.stat().st_mtime):
+            seen.add(directory.root)
+            record = read_json(directory.scenario_file, ScenarioRecord)
+            after_s = seconds_between(_first_began(run, record.stack), record.until)
+            yield self._told(read_json(directory.verdict_file, ScenarioVerdict), after_s)
+
+    def _between_scenarios(self, run: RunDirectory) -> list[Judged]:
+        """What is red although every scenario was green: what was logged outside of them, as at a stack's end."""
+        if not run.verdict_file.exists():
+            return []
+        whole = read_json(run.verdict_file, RunVerdict)
+        known = {read_json(one.scenario_file, ScenarioRecord).name for one in run.scenarios()}
+        return [self._told(one, 0.0) for one in whole.scenarios if one.scenario not in known and one.verdict == "fail"]
+
+    def _told(self, verdict: ScenarioVerdict, after_s: float) -> Judged:
+        """The finding that convicts the bug speaks first."""
+        findings = sorted(verdict.findings, key=lambda finding: finding.property not in self.bug.expect)
+        says = findings[0].says if findings else (verdict.error or "").partition("\n")[0]
+        return Judged(
+            scenario=verdict.scenario,
+            verdict=verdict.verdict,
+            failed=tuple(verdict.failed),
+            says=says,
+            after_s=round(after_s, 1),
+        )
+
+    def told(self, took_s: float) -> Hunted:
+        """Everything about it. A red outweighs how the hunt ended."""
+        red = self._red
+        by = tuple(prop for prop in self.bug.expect if red is not None and prop in red.failed)
+        outcome, says = self._ended or ("survived", f"{len(self.judged)} scenarios were green")
+        if red is not None:
+            outcome, says = ("killed", red.says) if by else ("wrong reason", _wrong(red))
+        return Hunted(
+            bug=self.name,
+            name=self.bug.name,
+            outcome=outcome,
+            expect=self.bug.expect,
+            by=by,
+            scenario=red.scenario if red else "",
+            kill_s=red.after_s if red else None,
+            says=says,
+            took_s=round(took_s, 1),
+            judged=tuple(self.judged),
+            run=self._run,
+        )
+
+
+def _first_began(run: RunDirectory, stack: str) -> str:
+    """When the first scenario on a stack could begin: its stack was up."""
+    records = (read_json(one.scenario_file, ScenarioRecord) for one in run.scenarios())
+    return min(record.began for record in records if record.stack == stack)
+
+
+def _no_stack(run: RunDirectory) -> str:
+    """Why no stack came up, if none did."""
+    note = run.root / ENVIRONMENT_FAILURE
+    return note.read_text(encoding="utf-8") if note.exists() else ""
+
+
+def _wrong(red: Judged) -> str:
+    return f"failed: {', '.join(red.failed) or 'no property, only the scenario itself'}: {red.says}"
+
+
+def _last_words(output: Path) -> str:
+    lines = [line for line in output.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return " | ".join(lines[-3:]) or f"no word; see {output}"
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a stage that is not needed any more. Its stacks are swept afterwards, whatever it managed itself."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(_END_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
