@@ -71,10 +71,12 @@ class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Counted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a metric counts: the lines of this kind, a series for each combination of these fields of theirs."""
+    """What a metric counts: the lines of this kind, a series for each combination of these fields of theirs.
+    ``sums_ms``: the field, of milliseconds, that a histogram sums up, in seconds."""
 
     kind: str
     labels: tuple[str, ...] = ()
+    sums_ms: str = ""
 
 
 class MetricsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

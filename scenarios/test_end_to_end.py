@@ -8,6 +8,7 @@ from chaos.faults.message import duplicate
 from scenarios.world import World
 
 DEAL_RULE = "lead-qualified-create-deal"
+WALK = ("contacted", "qualified", "proposal", "won")
 
 
 def test_a_qualified_lead_gets_one_deal_by_one_execution(world: World) -> None:
@@ -26,15 +27,22 @@ def test_a_qualified_lead_gets_one_deal_by_one_execution(world: World) -> None:
 
 def test_a_lead_walks_through_its_stages_to_the_end_and_stays_there(world: World) -> None:
     lead_id = world.new_lead()
-    for version, stage in enumerate(("contacted", "qualified", "proposal", "won"), start=1):
+    for version, stage in enumerate(WALK, start=1):
         moved = world.pipeline.move_lead(lead_id, stage, expected_version=version - 1)
         assert (moved.http_status, moved.answer["version"]) == (200, version)
         assert world.pipeline.stage_of(lead_id).answer["version"] == version
     assert world.pipeline.move_lead(lead_id, "contacted").http_status == 409
     again = world.pipeline.move_lead(lead_id, "won")
     assert (again.http_status, again.answer["changed"]) == (200, False)
+    steps = [(step["version"], step["to_stage"], step["source"]) for step in world.pipeline.history_of(lead_id)]
+    assert steps == [(version, stage, "manual") for version, stage in enumerate(WALK, start=1)]
     world.settled()
     assert len(world.crm.deals_of(lead_id)) == 1
+
+
+def test_a_list_shows_each_once_however_small_its_pages(world: World) -> None:
+    leads = sorted(world.new_leads(5))
+    assert {limit: world.crm.leads(limit=limit) for limit in (1, 2, 5, 200)} == dict.fromkeys((1, 2, 5, 200), leads)
 
 
 def test_a_duplicate_lead_is_refused_and_told_which_one_exists(world: World) -> None:

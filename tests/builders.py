@@ -565,12 +565,14 @@ def planted(expect: Any = "schema_invalid", *, name: str = "poison") -> Planted:
 
 
 def operation(action: Any, http_status: int | None, *, flow: str, lead: str = "lead", **told: Any) -> Operation:
-    """What a client asked (``arguments``) and was told (``answer``)."""
+    """What a client asked (``arguments``) and was told (``answer``). A refusal says what it is, and in which flow."""
+    outcome = outcome_of(http_status)
+    refusal = {"status": http_status, "correlation_id": uid(flow)} if outcome == "refused" else {}
     return Operation(
         operation_id=0, action=action, entity_type="deal" if action == "create_deal" else "lead",
         entity_id=uid(lead) if action in ("move_stage", "change_lead") else None, correlation_id=uid(flow),
-        arguments=told.get("arguments", {}), invoked_ns=1, returned_ns=2, outcome=outcome_of(http_status),
-        http_status=http_status, answer=told.get("answer", {}),
+        arguments=told.get("arguments", {}), invoked_ns=1, returned_ns=2, outcome=outcome,
+        http_status=http_status, answer=refusal | told.get("answer", {}),
     )  # fmt: skip
 
 

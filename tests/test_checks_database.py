@@ -166,6 +166,26 @@ def test_a_broken_chain_fails_and_names_its_entity(
     assert finding.correlation_id == (uid("moved") if history else None)
 
 
+@pytest.mark.parametrize(
+    ("source", "caused", "fails"),
+    [
+        ("automation", True, False),
+        ("automation", False, True),
+        ("manual", True, True),
+        ("system", True, True),
+        ("system", False, False),
+    ],
+)
+def test_what_an_event_has_caused_is_by_automation_and_nothing_else_is(source: str, caused: bool, fails: bool) -> None:
+    link = msgspec.structs.replace(
+        step(1, "new", "demo"), source=source, causation_id=uid("created") if caused else None
+    )
+    findings = chain(link, now=now_in("demo", 1)).findings
+    assert [finding.says for finding in findings] == [
+        f"version 1 is by {source}, caused by {link.causation_id or 'no event'}"
+    ] * fails
+
+
 def test_the_change_that_breaks_a_chain_is_named_by_its_flow() -> None:
     history = (step(1, "new", "demo", by="first"), step(2, "new", "proposal", by="second"))
     assert the_finding(chain(*history, now=now_in("proposal", 2))).correlation_id == uid("second")

@@ -65,6 +65,24 @@ def test_a_5xx_during_a_fault_or_soon_after_it_passes(second: int) -> None:
     assert explained(at(second), fault()).status == "pass"
 
 
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("cut", "pipeline→database"), ("SIGKILL", "postgres"), ("SIGSTOP", "rabbitmq"), ("restart", "crm")],
+)
+def test_an_outage_is_no_reason_for_a_500(kind: str, place: str) -> None:
+    outage = replace(fault(place=place), kind=kind)
+    finding = the_finding(explained(at(BEGAN, 500), outage))
+    assert finding.says == "POST /things was answered 500 while nothing was broken but a dependency"
+    assert explained(at(BEGAN, 503), outage).status == "pass"
+
+
+def test_writes_that_the_database_refuses_may_surprise_a_service() -> None:
+    refused = replace(fault(place="database rows"), kind="writes to crm.deals refused")
+    assert explained(at(BEGAN, 500), refused).status == "pass"
+    assert explained(at(BEGAN, 500), refused, replace(fault(), kind="cut")).status == "pass"
+    assert explained(at(HEALED + RECOVERY_S + 1, 500), refused).status == "fail"
+
+
 def test_one_of_several_faults_is_reason_enough() -> None:
     assert explained(at(BEGAN), fault(10, 20), fault(), fault(200, 210)).status == "pass"
 

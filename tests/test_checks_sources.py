@@ -757,3 +757,27 @@ def test_one_lost_event_is_one_finding_among_a_hundred_that_arrived() -> None:
     tap = tuple(tapped("moved", message_id=uid(name)) for name in names)
     lost: list[Finding] = [f for f in check(evidence(rows=rows, tap=tap)).findings if f.severity == "critical"]
     assert [uid("e0") in finding.says for finding in lost] == [True]
+
+
+# --- what a refusal says of itself ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"correlation_id": "another"}, "correlation_id another"),
+        ({"status": 404}, "status 404"),
+        ({"correlation_id": None, "status": None}, "status None, correlation_id None"),
+    ],
+)
+def test_a_refusal_that_names_another_flow_or_status_than_its_own_fails(answer: dict[str, Any], says: str) -> None:
+    refused = operation("move_stage", 409, flow="refused", answer=answer)
+    finding = the_finding(check(happy_but(unprocessed=False, operations=(lead_asked(), move_asked(), refused))))
+    assert finding.says == f"a client was answered 409, and the answer says of itself: {says}"
+    assert finding.correlation_id == uid("refused")
+
+
+def test_a_refusal_that_says_what_it_is_in_its_flow_passes() -> None:
+    refused = operation("move_stage", 409, flow="refused")
+    result = check(happy_but(unprocessed=False, operations=(lead_asked(), move_asked(), refused)))
+    assert result.findings == ()

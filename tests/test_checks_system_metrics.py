@@ -14,6 +14,8 @@ from tests.builders import Story, answered, asked, duplicate, evidence, logs_of,
 
 POSTED = 'http_requests_total{method="POST",route="/things",status="ok"}'
 TOOK = 'http_request_duration_seconds{method="POST",route="/things"}'
+ANSWERED_S, SETTLED_S = 0.0015, 0.012
+"""So long does in these stories what is answered, and what is settled."""
 PROCESSED, DEDUPLICATED = "events_processed_total", "events_deduplicated_total"
 ACKED, RETRIED, REQUEUED = (f'deliveries_total{{status="{status}"}}' for status in ("acked", "retried", "requeued"))
 
@@ -24,9 +26,11 @@ def counted(
     """A snapshot. Of the histograms, one tells how many deliveries there were: as many as the counters say."""
     counters = counters or {}
     deliveries = sum(count for series, count in counters.items() if series.startswith("deliveries_total"))
-    histograms = {"delivery_duration_seconds": {"count": deliveries, "sum": 0.1}} if service == "automation" else {}
+    histograms = {}
+    if service == "automation":
+        histograms["delivery_duration_seconds"] = {"count": deliveries, "sum": deliveries * SETTLED_S}
     if took is not None:
-        histograms[TOOK] = {"count": took, "sum": 0.1}
+        histograms[TOOK] = {"count": took, "sum": took * ANSWERED_S}
     story.write(service, "metrics.snapshot", counters=counters, histograms=histograms)
 
 
@@ -70,6 +74,26 @@ def test_a_histogram_that_misses_a_line_fails() -> None:
     posted(story)
     counted(story, {POSTED: 1}, service="crm", took=0)
     assert the_finding(judged(story)).says.startswith(f"crm-1: {TOOK} grew by 0")
+
+
+@pytest.mark.parametrize(("sum_s", "fails"), [(0.0, True), (3.0, True), (0.0031, False), (0.003, False)])
+def test_a_histogram_that_sums_up_something_else_than_its_lines_tell_fails(sum_s: float, fails: bool) -> None:
+    story = Story()
+    counted(story, service="crm", took=0)
+    posted(story, 2)
+    told = {TOOK: {"count": 2, "sum": sum_s}}
+    story.write("crm", "metrics.snapshot", counters={POSTED: 2}, histograms=told)
+    expected = f"crm-1: the sum of {TOOK} grew by {sum_s:.3f} until seq 5, and its line(s) tell of 0.003 s"
+    assert [finding.says for finding in judged(story).findings] == [expected] * fails
+
+
+def test_a_histogram_is_summed_up_from_the_first_snapshot_on() -> None:
+    story = Story()
+    story.write("crm", "metrics.snapshot", counters={POSTED: 9}, histograms={TOOK: {"count": 9, "sum": 77.0}})
+    posted(story)
+    summed = {TOOK: {"count": 10, "sum": 77.0 + ANSWERED_S}}
+    story.write("crm", "metrics.snapshot", counters={POSTED: 10}, histograms=summed)
+    assert judged(story).status == "pass"
 
 
 def test_a_count_under_the_wrong_label_is_wrong_in_both_series() -> None:

@@ -2,20 +2,23 @@
 
 A healthy system says no such thing: each event is taken by the broker, and then not published again. A confirm that
 does not come in time is no trouble of its own: a slow machine is reason enough.
+An outage is no reason for a 500, which is an error that nobody has thought of: outages have been thought of (503).
 Lines about the process are left out: while a stack comes up, services complain of a broker that is not there yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import EventDeadLettered, EventPublished, HttpRequestCompleted, InBand, kind_of
 from harness.evidence.evidence import Evidence
+from harness.evidence.outages import outages
 from harness.evidence.records import PLANTED, Fault
 
 NAME = "errors_explained"
+Shadow = tuple[datetime, datetime]
 RECOVERY_S = 5
 """So long after a fault has been healed its consequences may still be seen."""
 
@@ -23,30 +26,40 @@ RECOVERY_S = 5
 def check(evidence: Evidence) -> Result:
     """Faults explain by time, not by place: what is cut here is felt there. A message of ours breaks nothing."""
     breaking = [fault for fault in evidence.faults if not fault.kind.startswith(PLANTED)]
-    findings = list(_findings(evidence, [_shadow(fault) for fault in breaking]))
+    outage = {id(outage.fault) for outage in outages(evidence.target, breaking)}
+    unforeseen = [_shadow(fault) for fault in breaking if id(fault) not in outage]
+    findings = list(_findings(evidence, [_shadow(fault) for fault in breaking], unforeseen))
     seen = len(evidence.of(HttpRequestCompleted))
     answered = sum(operation.http_status is not None for operation in evidence.operations)
     floor = 0 if evidence.lost_lines else min(1, answered)
     return answer(NAME, seen=seen, floor=floor, findings=findings)
 
 
-def _shadow(fault: Fault) -> tuple[datetime, datetime]:
+def _shadow(fault: Fault) -> Shadow:
     healed = datetime.fromisoformat(fault.healed_at)
     return datetime.fromisoformat(fault.injected_at), healed + timedelta(seconds=RECOVERY_S)
 
 
-def _findings(evidence: Evidence, shadows: list[tuple[datetime, datetime]]) -> Iterator[Finding]:
+def _findings(evidence: Evidence, shadows: Sequence[Shadow], unforeseen: Sequence[Shadow]) -> Iterator[Finding]:
+    """``unforeseen``: the shadows of what breaks things in a way that may surprise a service."""
     for line, says in _troubles(evidence):
         moment = datetime.fromisoformat(line.ts)
-        if any(begin <= moment <= end for begin, end in shadows):
+        surprised = isinstance(line, HttpRequestCompleted) and line.http_status == 500
+        shadowed = _lies_in(moment, shadows)
+        if (shadowed and not surprised) or _lies_in(moment, unforeseen):
             continue
+        broken = "was broken but a dependency" if shadowed else "was broken"
         yield Finding(
             property=NAME,
-            says=f"{says} while nothing was broken",
+            says=f"{says} while nothing {broken}",
             service=line.service,
             entity=f"{line.entity_type} {line.entity_id}" if line.entity_id else None,
             correlation_id=line.correlation_id,
         )
+
+
+def _lies_in(moment: datetime, shadows: Sequence[Shadow]) -> bool:
+    return any(begin <= moment <= end for begin, end in shadows)
 
 
 def _troubles(evidence: Evidence) -> Iterator[tuple[InBand, str]]:

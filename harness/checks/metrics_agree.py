@@ -1,5 +1,6 @@
 """What a process counts is what it did: each series of its snapshots grows with the lines it counts, and never falls.
 
+A histogram also sums up what its lines tell, and in the unit that it says.
 A line and its count are one step of the process, so a snapshot's place in ``seq`` says exactly which lines it knows of.
 Only an event that is done with is counted a little before its delivery is settled: there, what is in hand is room.
 """
@@ -26,6 +27,7 @@ from harness.evidence.log_files import ProcessLog
 from harness.target import Counted, MetricsSpec
 
 NAME = "metrics_agree"
+ROUNDING_S = 0.001
 Labels = Callable[[Line], tuple[object, ...]]
 Series = tuple[str, tuple[object, ...]]
 """A metric's name, and the values of its labels."""
@@ -51,8 +53,10 @@ class _Process:
 
     spec: MetricsSpec
     compared: int = 0
-    _counted: dict[str, list[tuple[str, Labels]]] = field(default_factory=lambda: defaultdict(list))
+    _counted: dict[str, list[tuple[str, Labels, str]]] = field(default_factory=lambda: defaultdict(list))
     _lines: Counter[Series] = field(default_factory=Counter)
+    _sums_ms: defaultdict[Series, float] = field(default_factory=lambda: defaultdict(float))
+    _summed_first: dict[str, float] = field(default_factory=dict)
     _told_first: dict[str, int] | None = None
     _told_last: dict[str, int] = field(default_factory=dict)
     _accused: set[str] = field(default_factory=set)
@@ -61,7 +65,7 @@ class _Process:
     def __post_init__(self) -> None:
         for metrics in (self.spec.counters, self.spec.histograms):
             for name, counted in metrics.items():
-                self._counted[counted.kind].append((name, _labels(counted)))
+                self._counted[counted.kind].append((name, _labels(counted), counted.sums_ms))
 
     def follow(self, lines: Sequence[Line]) -> Iterator[str]:
         self._deliveries = _Deliveries(_received_before(lines))
@@ -71,8 +75,10 @@ class _Process:
             if before is not None and line.seq != before + 1:
                 self._told_first = None
             before = line.seq
-            for name, labels in counted[type(line)]:
+            for name, labels, sums_ms in counted[type(line)]:
                 self._lines[name, labels(line)] += 1
+                if sums_ms:
+                    self._sums_ms[name, labels(line)] += getattr(line, sums_ms)
             if type(line) not in _WATCHED:  # which saves most lines three questions
                 continue
             if isinstance(line, EventReceived | EventDeduplicated | EventSettled):
@@ -80,7 +86,7 @@ class _Process:
             elif isinstance(line, MetricsSnapshot):
                 yield from self._compare(line)
             elif isinstance(line, ServiceStarted):
-                self._told_first = {}
+                self._told_first, self._summed_first = {}, {}
 
     def _compare(self, snapshot: MetricsSnapshot) -> Iterator[str]:
         told = _flat(snapshot)
@@ -92,10 +98,25 @@ class _Process:
         if self._told_first is None:
             self._told_first = told
             self._lines.clear()
+            self._summed_first = {series: told.sum for series, told in snapshot.histograms.items()}
+            self._sums_ms.clear()
             self._deliveries.begin()
             return
         self.compared += 1
         yield from self._differences(snapshot, told, self._told_first)
+        yield from self._wrong_sums(snapshot)
+
+    def _wrong_sums(self, snapshot: MetricsSnapshot) -> Iterator[str]:
+        for of, sum_ms in self._sums_ms.items():
+            series = _written(of, self.spec)
+            told = snapshot.histograms.get(series)
+            if told is None or series in self._accused:
+                continue
+            grown_s = told.sum - self._summed_first.get(series, 0)
+            if abs(grown_s - sum_ms / 1000) > ROUNDING_S:
+                self._accused.add(series)
+                says = f"until seq {snapshot.seq}, and its line(s) tell of {sum_ms / 1000:.3f} s"
+                yield f"the sum of {series} grew by {grown_s:.3f} {says}"
 
     def _differences(
         self, snapshot: MetricsSnapshot, told: Mapping[str, int], first: Mapping[str, int]

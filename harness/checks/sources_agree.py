@@ -40,8 +40,23 @@ def _disagreements(evidence: Evidence, made: dict[str, Journey]) -> Iterator[Dis
     trust = reliability(evidence)
     stops = (stop for journey in made.values() if (stop := where_it_stopped(journey, trust)))
     contradicted = (one for journey in made.values() for one in contradictions(journey, trust))
-    outside = chain(effects_disagree(evidence), outside_disagrees(evidence, trust))
+    outside = chain(effects_disagree(evidence), outside_disagrees(evidence, trust), _misnamed(evidence))
     return chain(stops, contradicted, changes_disagree(evidence, trust), outside, moments_disagree(evidence))
+
+
+def _misnamed(evidence: Evidence) -> Iterator[Disagreement]:
+    """A refusal says what it is and in which flow: with another id, whoever asks us why finds nothing in the log."""
+    for operation in evidence.operations:
+        refused = {name: operation.answer.get(name) for name in ("status", "correlation_id")}
+        meant = {"status": operation.http_status, "correlation_id": operation.correlation_id}
+        if operation.outcome == "refused" and refused != meant:
+            says = ", ".join(f"{name} {refused[name]}" for name in meant if refused[name] != meant[name])
+            yield Disagreement(
+                says=f"a client was answered {operation.http_status}, and the answer says of itself: {says}",
+                service="",
+                edge="root",
+                correlation_id=operation.correlation_id,
+            )
 
 
 def _finding(one: Disagreement) -> Finding:

@@ -1,4 +1,7 @@
-"""The stages of an entity form one chain: versions 1…k, each change beginning where the last one ended."""
+"""The stages of an entity form one chain: versions 1…k, each change beginning where the last one ended.
+
+Each link says who made it: automation, if an event was the cause, and somebody else if none was.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,8 @@ def _problems(chain: Sequence[HistoryRow], stages: StageSpec) -> Iterator[tuple[
             yield row, f"version {row.version} changes nothing: {row.from_stage} to {row.to_stage}"
         if row.from_stage in stages.terminal:
             yield row, f"version {row.version} leaves the terminal stage {row.from_stage}"
+        if (row.source == "automation") is not (row.causation_id is not None):
+            yield row, f"version {row.version} is by {row.source}, caused by {row.causation_id or 'no event'}"
         if row.to_stage not in (*stages.open, *stages.terminal):
             yield row, f"version {row.version} enters a stage that does not exist: {row.to_stage}"
         stage = row.to_stage

@@ -108,6 +108,19 @@ class CrmClient(ServiceClient):
     def lead(self, lead_id: str) -> Operation:
         return self.perform("read", "GET", f"/leads/{lead_id}", entity=("lead", lead_id))
 
+    def leads(self, *, limit: int) -> list[str]:
+        """Ids of all leads as the service lists them, page by page. A page that leads back to itself is the last."""
+        ids: list[str] = []
+        after: str | None = None
+        while True:
+            came_from = after
+            path = f"/leads?limit={limit}" + (f"&after={after}" if after else "")
+            answer = self.perform("read", "GET", path).answer
+            ids += [str(lead["id"]) for lead in answer["items"]]
+            after = answer["next"]
+            if after in (None, came_from):
+                return ids
+
     def deals_of(self, lead_id: str) -> list[dict[str, Any]]:
         """The lead's deals, as the service lists them."""
         items: list[dict[str, Any]] = self.perform("read", "GET", f"/deals?lead_id={lead_id}").answer["items"]
@@ -124,6 +137,11 @@ class PipelineClient(ServiceClient):
     def move_deal(self, deal_id: str, stage: str, *, expected_version: int | None = None) -> Operation:
         body = _move(stage, expected_version)
         return self.perform("move_stage", "PATCH", f"/deals/{deal_id}/stage", entity=("deal", deal_id), body=body)
+
+    def history_of(self, lead_id: str) -> list[dict[str, Any]]:
+        """The lead's changes, as the service lists them."""
+        items: list[dict[str, Any]] = self.perform("read", "GET", f"/leads/{lead_id}/history").answer["items"]
+        return items
 
     def stage_of(self, lead_id: str) -> Operation:
         return self.perform("read", "GET", f"/leads/{lead_id}/stage", entity=("lead", lead_id))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -91,20 +91,27 @@ class _Metrics:
         self._duplicates: set[str] = set()
         self.counters: Counter[str] = Counter()
         self._durations: Counter[str] = Counter()
+        self._sums_ms: dict[str, float] = defaultdict(float)
 
     def count(self, line: dict[str, Any]) -> None:
         for metrics, counts in ((self._spec.counters, self.counters), (self._spec.histograms, self._durations)):
             for name, counted in metrics.items():
                 if counted.kind == line["event"]:
                     labels = ",".join(f'{label}="{line[label]}"' for label in counted.labels)
-                    counts[f"{name}{{{labels}}}" if labels else name] += 1
+                    series = f"{name}{{{labels}}}" if labels else name
+                    counts[series] += 1
+                    if counted.sums_ms:
+                        self._sums_ms[series] += line[counted.sums_ms]
         if line["event"] == "event.deduplicated":
             self._duplicates.add(line["delivery_id"])
         if line["event"] == "event.settled" and line["status"] == "acked":
             self.counters[self._spec.processed] += line["delivery_id"] not in self._duplicates
 
     def histograms(self) -> dict[str, dict[str, float]]:
-        return {series: {"count": count, "sum": 1.5 * count} for series, count in self._durations.items()}
+        return {
+            series: {"count": count, "sum": round(self._sums_ms[series] / 1000, 6)}
+            for series, count in self._durations.items()
+        }
 
 
 class _Log:

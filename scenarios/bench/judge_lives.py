@@ -117,7 +117,7 @@ class Life:
         span = self._asked(flow, "crm", "POST", "/leads")
         flow.entity = ("lead", self.lead_id)
         event = self._committed(flow, "crm", span, "lead.created", ("lead", self.lead_id), 1, "crm.leads")
-        self._answered(flow, "crm", span, "POST", "/leads", 201)
+        self._answered(Flow(flow.correlation_id, None), "crm", span, "POST", "/leads", 201)
         answer = {"id": self.lead_id, "version": 1, "external_id": None, "phone": None, "owner_id": None}
         self._operation(flow, "create_lead", None, {}, 201, answer | self._person(0))
         self._handled(flow, event, self._published(flow, event, span), ())
@@ -148,7 +148,7 @@ class Life:
         flow = Flow(self._uuid(), ("lead", self.lead_id))
         span = self._asked(flow, "pipeline", "PATCH", _MOVE)
         self._answered(flow, "pipeline", span, "PATCH", _MOVE, 409)
-        answer = {"status": 409, "title": "Conflict", "current_version": self.version}
+        answer = {"status": 409, "correlation_id": flow.correlation_id, "current_version": self.version}
         self._operation(flow, "move_stage", self.lead_id, {"stage": stage, "expected_version": expected}, 409, answer)
 
     def _read(self) -> None:
