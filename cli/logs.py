@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.door import BY_VERDICT, FAIL, PASS, UNKNOWN, gauntlet
-from cli.options import (
-    RUN,
-    newest_run,
-)
+from cli.options import RUN, newest_run
 
 # What a command needs alone it imports itself: ``gauntlet --help`` is there at once, and an audit stays small.
-from harness.evidence.run_directory import RunDirectory
+from harness.evidence.run_directory import RunDirectory, read_json
 from harness.target import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from harness.audit.engines import EngineName
     from harness.contract.exported import Contract
+    from harness.evidence.hunted import KillMatrix
 
 
 @gauntlet.command()
@@ -95,7 +93,7 @@ def export(out: Path) -> None:
 
     Both are made from the structs in harness/contract, the same bytes each time.
     """
-    write_contract(out)
+    _write_contract(out)
 
 
 @contract.command()
@@ -134,19 +132,46 @@ def diff(old: Path, new: Path | None) -> None:
 def docs(run: Path | None, tested: Path, out: Path) -> None:
     """Write the generated pages anew.
 
-    docs/properties.md, from what properties answered in the tests and in the newest whole run (or in RUN), and the
-    contract's files in docs/contract.
+    properties.md, from what properties answered in the tests and in the newest whole run (or RUN); kill-matrix.md and
+    false-alarms.md, from the newest hunt of all seeded bugs and the newest count of false alarms in runs/, where there
+    is one; and the contract's files.
     """
+    from harness.evidence.clean import CleanRecord
+    from reports.clean import markdown as false_alarms_page
+    from reports.kill_matrix import markdown as kill_matrix_page
     from reports.properties_page import properties_page, read_tested, read_verdicts
 
     page = properties_page(read_tested(tested), read_verdicts(RunDirectory(run or newest_run(whole=True))))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "properties.md").write_text(page, encoding="utf-8")
-    click.echo(f"written: {out / 'properties.md'}")
-    write_contract(out / "contract")
+    _write_page(out / "properties.md", page)
+    if hunts := _hunts_of_all():
+        _write_page(out / "kill-matrix.md", kill_matrix_page(hunts[-1]))
+    if counts := _newest("clean.json"):
+        _write_page(out / "false-alarms.md", false_alarms_page(read_json(counts[-1], CleanRecord)))
+    _write_contract(out / "contract")
 
 
-def write_contract(folder: Path) -> None:
+def _hunts_of_all() -> list[KillMatrix]:
+    """Whole hunts of the project's own catalogue, the newest last."""
+    from chaos.seeded_bugs.catalogue import CATALOGUE, load_catalogue
+    from harness.evidence.hunted import KillMatrix
+
+    hunts = [read_json(file, KillMatrix) for file in _newest("kill-matrix.json")]
+    known = list(load_catalogue())
+    return [one for one in hunts if one.catalogue == CATALOGUE.name and [bug.bug for bug in one.hunted] == known]
+
+
+def _newest(name: str) -> list[Path]:
+    """Files of this name in the runs here, the newest last."""
+    return sorted((Path.cwd() / "runs").glob(f"*/{name}"), key=lambda path: path.stat().st_mtime)
+
+
+def _write_page(file: Path, page: str) -> None:
+    file.write_text(page, encoding="utf-8")
+    click.echo(f"written: {file}")
+
+
+def _write_contract(folder: Path) -> None:
     from harness.contract.markdown import artifacts
 
     folder.mkdir(parents=True, exist_ok=True)

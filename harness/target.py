@@ -35,7 +35,9 @@ class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names in the message broker. ``max_attempts`` counts the first delivery."""
+    """Names in the message broker. ``max_attempts`` counts the first delivery; ``prefetch`` is the most that a
+    consumer is sent before it has settled any (0: any number, but a number); ``consumers``: which queues a service
+    consumes, always."""
 
     exchange: str
     work_queue: str
@@ -43,6 +45,8 @@ class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dead_letter_queue: str
     retry_queues: tuple[str, ...]
     max_attempts: int
+    prefetch: int = 0
+    consumers: dict[str, tuple[str, ...]] = {}
 
     @property
     def queues(self) -> tuple[str, ...]:

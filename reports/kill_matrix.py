@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from types import TracebackType
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from harness.evidence.hunted import Hunted, Judged, KillMatrix, Outcome
@@ -110,18 +108,11 @@ def summary(matrix: KillMatrix) -> str:
     )
 
 
-def final_text(matrix: KillMatrix) -> Iterator[RenderableType]:
-    """The whole of it, when it is done."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("bug", "", "outcome", "by", "in", "after"):
-        table.add_column(column, overflow="fold", justify="right" if column == "after" else "left")
-    for one in matrix.hunted:
-        outcome = Text(one.outcome, _STYLES[one.outcome])
-        table.add_row(one.bug, one.name, outcome, ", ".join(one.by), one.scenario, _seconds(one))
-    yield table
-    for one in matrix.alive:
+def final_text(matrix: KillMatrix, *, all_of_it: bool = True) -> Iterator[Text]:
+    """What became of each bug (or only of those that live), and the summary."""
+    for one in matrix.hunted if all_of_it else matrix.alive:
         yield hunted_text(one)
-        if one.run:
+        if one.outcome != "killed" and one.run:
             yield Text(f"      evidence: {one.run}", "dim")
     yield Text(summary(matrix))
 

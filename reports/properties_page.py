@@ -44,6 +44,7 @@ FLOORS = {
     "log_contract": "one line",
     "no_leak": "one place to look at, if there is anything to hide",
     "errors_explained": "one answered request in the log, if a client was answered and no line was lost",
+    "topology": "one queue",
     "evidence_sufficient": "one operation or planted message",
 }
 """How much a property has to see at least, in words; without an entry the page quotes the code."""

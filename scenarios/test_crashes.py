@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from chaos.faults.network import slow
+from chaos.faults.network import cut, slow
 from chaos.faults.process import killed
 from harness.clients.together import together
 from harness.environment.waiting import eventually
@@ -12,14 +12,17 @@ from scenarios.world import WITHIN_S, World
 
 
 def test_automation_is_killed_while_its_action_waits_for_crm(world: World) -> None:
+    """None of its requests arrives: whatever is held on the edge when automation is gone, is lost with a cut."""
     leads = world.known_leads(3)
-    with ExitStack() as until_started_again, slow(world.site, "automation→crm", delay_ms=400) as delay:
+    with ExitStack() as until_started_again, slow(world.site, "automation→crm", delay_ms=2_000) as delay:
         moves = world.move_all(leads, "qualified")
-        world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
+        for move in moves:
+            world.until_logged("call.sent", correlation_id=move.correlation_id)
         waiting = world.unanswered_calls()
         kill = until_started_again.enter_context(killed(world.site, "automation"))
-        for fault in (delay, kill):
-            fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
+        with cut(world.site, "automation→crm") as loss:
+            for fault in (delay, kill, loss):
+                fault.add(waiting, f"{waiting} calls to crm were waiting for their answer")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
 

@@ -8,14 +8,19 @@ import subprocess
 import sys
 from typing import Any
 
-from chaos.faults.database import refusing_writes
+import pytest
+
+from chaos.faults.at_event import at_event
+from chaos.faults.database import one_row_only, refusing_writes
 from chaos.faults.message import STAGE_CHANGED, event
 from chaos.faults.process import stopped
+from chaos.proxy.triggers import Trigger
 from harness.environment.waiting import eventually
 from harness.evidence.records import Planted
 from scenarios.world import WITHIN_S, World
 
-ALERTS = "/alerts"
+ALERTS, DEAL_RULE = "/alerts", "lead-qualified-create-deal"
+BEFORE_A_REPLAY = Trigger(stream="upstream", event="publish", detail="*/automation.events", action="cut")
 
 
 def test_an_event_about_nobody_is_dead_lettered_without_retries(world: World) -> None:
@@ -39,6 +44,21 @@ def test_a_discarded_dead_letter_is_gone(world: World) -> None:
     assert world.automation.discard(planted.message_id).http_status == 200
     assert world.automation.dead_letters() == []
     assert world.automation.discard(planted.message_id).http_status == 404
+
+
+@pytest.mark.needs_wire_proxy
+def test_a_replay_that_never_reaches_the_broker_loses_nothing_and_whoever_dies_again_is_told_again(
+    world: World,
+) -> None:
+    planted = _poison(world, "it dies as often as it is replayed")
+    world.settled()
+    with at_event(world.site, "automation→broker", BEFORE_A_REPLAY):
+        assert world.automation.replay(planted.message_id).http_status == 503
+    world.until_ready("automation")
+    assert world.automation.replay(planted.message_id).http_status == 200
+    world.settled()
+    assert [letter["event_id"] for letter in world.automation.dead_letters()] == [planted.message_id]
+    assert len({alert.key for alert in world.sinks.received(ALERTS)}) == 2
 
 
 def test_crm_fails_longer_than_the_ladder_and_a_replay_succeeds_with_one_effect(world: World) -> None:
@@ -69,6 +89,22 @@ def test_crm_fails_for_a_moment_and_the_ladder_carries_the_event_over(world: Wor
     world.settled()
     assert world.leads_with_a_deal() == {lead_id}
     assert world.attempts_of(event_id)[0] == 1
+
+
+def test_a_claim_that_another_constraint_refuses_is_dead_lettered_and_replayed(world: World) -> None:
+    """Only the constraint of the executions says that a rule has fired: any other violation is an error like any."""
+    first, second = world.known_leads(2)
+    world.pipeline.move_lead(first, "qualified")
+    world.settled()
+    with one_row_only(world.site, "automation.automation_executions", rows=f"rule_id = '{DEAL_RULE}'"):
+        moved = world.pipeline.move_lead(second, "qualified")
+        world.recording.expect_dead_letter(moved, reason="non_retryable")
+        world.settled()
+    assert world.leads_with_a_deal() == {first}
+    (letter,) = world.automation.dead_letters()
+    assert world.automation.replay(letter["event_id"]).http_status == 200
+    world.settled()
+    assert world.leads_with_a_deal() == {first, second}
 
 
 def test_what_is_never_settled_is_buried_by_the_delivery_limit_and_can_be_replayed(world: World) -> None:
@@ -104,8 +140,10 @@ def test_an_alert_is_sent_until_it_is_delivered_also_after_a_restart(world: Worl
 
 
 def test_all_of_one_reason_are_discarded_after_a_dry_run(world: World) -> None:
-    poison = [_poison(world, f"number {number}").message_id for number in range(2)]
-    other = _about_nobody(world)
+    """The one of another reason lies between them, where whoever looks for them comes past it."""
+    first, other = _poison(world, "the first"), _about_nobody(world)
+    world.settled()
+    poison = [first.message_id, _poison(world, "the last").message_id]
     world.settled()
     dry = world.automation.for_all("discard", "schema_invalid")
     assert dry.answer["dry_run"]

@@ -15,6 +15,7 @@ from chaos.faults.message import (
     reordered,
     stale_version,
     unknown_schema,
+    with_orders,
     without_ids,
 )
 from chaos.faults.process import stopped
@@ -32,6 +33,7 @@ Kind = Callable[..., AbstractContextManager[Any]]
         pytest.param(unknown_schema, True, id="unknown schema"),
         pytest.param(partial(without_ids, where="body"), True, id="no ids in its body"),
         pytest.param(partial(without_ids, where="properties"), False, id="no ids in its properties"),
+        pytest.param(with_orders, True, id="orders of its own"),
         pytest.param(oversized, False, id="1 MiB"),
     ],
 )

@@ -34,7 +34,7 @@ def test_an_edge_is_cut_while_patches_go_on(world: World, edge: str) -> None:
 def test_a_broker_edge_is_cut_with_publishes_in_flight(world: World, edge: str) -> None:
     """Written to the socket is not confirmed: what was on its way when the edge broke has to be sent again."""
     known = world.known_leads(LEADS)
-    with slow(world.site, edge, delay_ms=300) as delay:
+    with slow(world.site, edge, delay_ms=1_000) as delay:
         if edge.startswith("crm"):
             answers = together([world.crm.create_lead for _ in range(LEADS)])
         else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -108,6 +109,24 @@ class World:
     def move_all(self, leads: Sequence[str], stage: str) -> list[Operation]:
         """PATCH all leads at once."""
         return together([partial(self.pipeline.move_lead, lead_id, stage) for lead_id in leads])
+
+    def overlapping(self, actions: Sequence[Callable[[], Operation]], *, writing: str) -> list[Operation]:
+        """Run all actions at the same time, each as far as it gets before any has written; answers in order.
+
+        Started together, the first may be done before the last begins. So nobody is let into the table (``crm.deals``)
+        that all are to write until each of them waits for it or for another of them; whoever looks first and then
+        writes has looked by then. That is no fault: it takes milliseconds, and to wait for a lock is a service's daily
+        bread.
+        """
+        role, statement = writing.partition(".")[0], f"LOCK TABLE {writing} IN SHARE MODE"
+        with ThreadPoolExecutor(1) as starter, self.database.locking(statement):
+            running = starter.submit(together, actions)
+            eventually(
+                lambda: running.done() or self.database.waiting_for_locks(role) >= len(actions),
+                within_s=WITHIN_S,
+                describe=f"{len(actions)} sessions of {role} that wait to write {writing}",
+            )
+        return running.result()
 
     def replica_of(self, service: str) -> str:
         """The name of a service's second replica, whether it runs or not."""
@@ -245,7 +264,7 @@ class World:
         """What the service (or its replica) says of itself, asked past every proxy."""
         return self._ask_health(service, within_s=2.0).ready
 
-    def _ask_health(self, process: str, *, within_s: float) -> HealthProbe:
+    def _ask_health(self, process: str, *, within_s: float, consumers: int | None = None) -> HealthProbe:
         """What it says goes into the evidence too."""
         service = self.stack.replicas.get(process, process)
         asked_at, ready = wall_now(), False
@@ -254,7 +273,14 @@ class World:
             ready = answer.status_code == 200
         except httpx.TransportError:
             pass
-        probe = HealthProbe(service=service, process=process, asked_at=asked_at, answered_at=wall_now(), ready=ready)
+        probe = HealthProbe(
+            service=service,
+            process=process,
+            asked_at=asked_at,
+            answered_at=wall_now(),
+            ready=ready,
+            consumers=consumers,
+        )
         self.recording.health.append(probe)
         return probe
 
@@ -277,6 +303,22 @@ class World:
         for service in sorted({service for outage in suffered for service in outage.services}):
             with suppress(NeverHappened):
                 eventually(partial(self.ready, service), within_s=max(0.0, left_s), describe=f"{service} to be ready")
+
+    def _ask_who_should_consume(self) -> None:
+        """Of whom the broker knows that it consumes is not asked; who says that it is not ready has said enough."""
+        bounds = self.target.bounds
+        if bounds is None:
+            return
+        within_s = bounds.readiness_s + 2 * LATE_S
+        for service in self.target.broker.consumers:
+            with suppress(NeverHappened):
+                eventually(
+                    partial(self._consumes_or_says_so, service), within_s=within_s, describe=f"{service} to consume"
+                )
+
+    def _consumes_or_says_so(self, service: str) -> bool:
+        consumers = self.broker.fewest_consumers(self.target.broker.consumers[service])
+        return consumers > 0 or not self._ask_health(service, within_s=2.0, consumers=consumers).ready
 
     def until_unready(self, service: str) -> None:
         """Wait until a service has noticed that it cannot do its work."""
@@ -309,6 +351,7 @@ class World:
             self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
         rest = self._rest
         self._ask_health_after_outages()
+        self._ask_who_should_consume()
         self._tapped()
         self.until, until_ns = wall_now(), monotonic_ns()
         scenario = ScenarioRecord(
@@ -324,7 +367,7 @@ class World:
             quiet=rest.quiet,
             awaited=rest.awaited,
             error=error,
-            format=2,
+            format=3,
             clock=(self.until, until_ns),
             again=self.again,
             began=self._began,
@@ -340,6 +383,7 @@ class World:
             received=self.sinks.received(),
             rows=rows,
             schema=self.database.schema(),
+            topology=self.site.node.topology(),
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)

@@ -60,6 +60,7 @@ IDLE_WHEN_HAPPY = (
     "health_tells_the_truth",
     "recovery_bound",
     "schema",
+    "topology",
 )
 """What ``happy_evidence`` does not put to the test: nobody is refused there, and nothing is contested or dies."""
 
@@ -126,9 +127,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "dead_letter.replayed": {"status": "replayed", "actor": "operator"},
     "dead_letter.discarded": {"status": "discarded", "actor": "operator"},
-    "timer.scheduled": {"status": "scheduled", "rule_id": RULE, "due_at": moment(3000)},
-    "timer.fired": {"status": "fired", "rule_id": RULE, "due_at": moment(3000)},
-    "timer.cancelled": {"status": "cancelled", "rule_id": RULE, "due_at": moment(3000)},
+    "timer.scheduled": {"status": "scheduled", "rule_id": RULE, "due_at": moment(0)},
+    "timer.fired": {"status": "fired", "rule_id": RULE, "due_at": moment(0)},
+    "timer.cancelled": {"status": "cancelled", "rule_id": RULE, "due_at": moment(0)},
     "service.started": {"status": "ok", "version": "1", "pid": 1},
     "service.stopped": {"status": "graceful", "version": "1", "pid": 1},
     "dependency.changed": {"status": "down", "dependency": "database", "error": None},
@@ -239,13 +240,14 @@ def received(story: Story, event: str, delivery: str, **fields: Any) -> None:
 
 
 def settled(story: Story, event: str, delivery: str, status: str = "acked", **fields: Any) -> None:
-    story.write("automation", "event.settled", delivery, event=event, status=status, **fields)
+    told: dict[str, Any] = {"parent": f"publish {event}", "event": event, "status": status}
+    story.write("automation", "event.settled", delivery, **(told | fields))
 
 
 def duplicate(story: Story, event: str, delivery: str) -> None:
     """Another delivery of an event that was handled before."""
     received(story, event, delivery, redelivered=True)
-    story.write("automation", "event.deduplicated", delivery, event=event)
+    story.write("automation", "event.deduplicated", delivery, parent=f"publish {event}", event=event)
     settled(story, event, delivery)
 
 

@@ -120,7 +120,8 @@ def test_two_changes_that_trigger_one_rule_are_one_effect() -> None:
         ([message(status=500, key=uid("other")), message()], "2 keys"),
         ([message(), message()], "was sent 2 times although it was accepted"),
         ([message(status=500, digest="other"), message()], "2 different messages under the key"),
-        ([message(signed=False)], "without a signature"),
+        ([message(signed=False)], "a message of rule notify-qualified without a signature"),
+        ([message(key=None)], "a message of rule notify-qualified without a key"),
         ([message(), message(key=uid("x"), rule_id="nobody")], "that nothing triggered"),
         ([message(), alert()], "which did not die"),
     ],
@@ -172,6 +173,25 @@ def test_a_dead_letter_without_its_one_alert_fails(alerts: list[Received]) -> No
     assert "died 1 times and raised" in the_finding(result).says
 
 
+@pytest.mark.parametrize(
+    ("alerts", "says"),
+    [
+        ([alert(signed=False)], "an alert without a signature"),
+        ([alert(key=None)], "an alert without a key"),
+        ([alert(status=503, digest="other"), alert()], "2 different messages under the key"),
+        ([alert(), alert()], "was sent 2 times although it was accepted"),
+        ([alert(status=503, key=uid("first try")), alert()], "died 1 times and raised 2 alerts"),
+    ],
+)
+def test_an_alert_whose_attempts_are_not_one_message_fails(alerts: list[Received], says: str) -> None:
+    assert says in the_finding(judged(message(status=500), *alerts, lines=dead(), resting=(resting("moved"),))).says
+
+
+def test_failed_attempts_of_an_alert_under_one_key_are_one_alert() -> None:
+    alerts = (alert(status=503), alert(status=503), alert())
+    assert judged(message(status=500), *alerts, lines=dead(), resting=(resting("moved"),)).status == "pass"
+
+
 def test_an_event_that_was_delivered_twice_and_dies_twice_raises_one_alert() -> None:
     twice = [*dead(), *(line for line in dead() if kind_of(line) == "event.dead_lettered")]
     died = (resting("moved"), resting("moved"))
@@ -208,3 +228,67 @@ def test_a_timer_that_fires_long_after_its_stage_was_left_fails() -> None:
 def test_a_move_that_was_not_made_fails() -> None:
     rule = RuleRow("on", "lead.stage.changed", "qualified", "move_stage", True, {"stage": "proposal"})
     assert "0 moves to proposal" in the_finding(judged(message(), rules=(*RULES, rule))).says
+
+
+def test_a_rule_that_moves_an_entity_again_because_of_a_later_event_fails() -> None:
+    rules = tuple(
+        RuleRow(f"from-{stage}", "lead.stage.changed", stage, "move_stage", True, {"stage": other})
+        for stage, other in (("qualified", "engaged"), ("engaged", "qualified"))
+    )
+    names = ["moved", "there", "back", "there again"]
+
+    def moved_by_rules(times: int) -> Result:
+        chain = [stored("moved", event_id=uid(names[n]), entity_version=n + 1) for n in range(times + 1)]
+        chain = [
+            event if n == 0 else msgspec.structs.replace(event, causation_id=uid(names[n - 1]))
+            for n, event in enumerate(chain)
+        ]
+        stages = ["new", "qualified", "engaged", "qualified", "engaged"]
+        history = tuple(step(n + 1, stages[n], stages[n + 1]) for n in range(times + 1))
+        outbox = (*(row for row in happy_rows().outbox if row.event_id != uid("moved")), ASSIGNED, *chain)
+        rows = {"history": history, "stages": (now_in(stages[times + 1], times + 1),), "outbox": outbox}
+        return judged(message(), rules=(*RULES, *rules), rows=rows)
+
+    assert moved_by_rules(2).status == "pass"
+    finding = the_finding(moved_by_rules(3))
+    assert finding.says == "3 moves by rules, of which 2 fire for it, each once"
+    assert (finding.entity, finding.edge) == (f"lead {uid('lead')}", "automation→pipeline")
+
+
+# --- timers -----------------------------------------------------------------------------------------------------
+
+
+def timed(*, due_at: str, fired_at: str = "", **parameters: int) -> Result:
+    """A timer that was set for the lead; its event came at 100 s, its line was written at 101 s."""
+    rule = RuleRow(ESCALATE, "lead.stage.changed", "qualified", "escalate", True, dict(parameters))
+    story = qualified_lead(created_lead(Story()))
+    about: dict[str, Any] = {"event": "moved", "cause": "moved", "rule_id": ESCALATE, "due_at": due_at}
+    for line in story.lines:
+        line.ts = moment(100) if kind_of(line) == "event.received" else line.ts
+    story.write("automation", "timer.scheduled", "timer", **about)
+    story.lines[-1].ts = moment(101)
+    if fired_at:
+        story.write("automation", "timer.fired", "timer", **about)
+        story.lines[-1].ts = fired_at
+    told = (message(rule_id=ESCALATE, key=uid("escalation")),) if fired_at else ()
+    return judged(message(), *told, rules=(*RULES, rule), lines=story.lines)
+
+
+@pytest.mark.parametrize("due_at", [110, 111])
+def test_a_timer_is_due_when_its_rule_says(due_at: int) -> None:
+    assert timed(due_at=moment(due_at), after_ms=10_000).status == "pass"
+
+
+@pytest.mark.parametrize("due_at", [109, 112, 3000])
+def test_a_timer_that_is_due_at_another_time_fails(due_at: int) -> None:
+    finding = the_finding(timed(due_at=moment(due_at), after_ms=10_000))
+    assert finding.says.startswith(f"a timer of rule {ESCALATE} is due at {moment(due_at)}, expected between")
+
+
+def test_a_rule_that_does_not_say_how_long_leaves_it_to_the_system() -> None:
+    assert timed(due_at=moment(3000)).status == "pass"
+
+
+def test_a_timer_that_fires_before_it_is_due_fails() -> None:
+    assert timed(due_at=moment(110), fired_at=moment(110)).status == "pass"
+    assert "before it was due" in the_finding(timed(due_at=moment(110), fired_at=moment(109))).says

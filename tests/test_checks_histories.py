@@ -248,6 +248,23 @@ def test_a_change_that_changed_nothing_is_not_to_blame_for_its_version() -> None
     assert crm_ordered(at(1, 2, lead_seen(1, name="Eve")), at(3, 4, unchanged)).status == "pass"
 
 
+def test_a_version_that_a_change_to_what_was_there_already_made_fails() -> None:
+    again = msgspec.structs.replace(lead_seen(2, "change_lead"), arguments={"name": " Ada ", "phone": None})
+    says = the_finding(crm_ordered(at(1, 2, lead_seen(1)), at(3, 4, again))).says
+    assert says == "change_lead made version 2, although version 1 had all that it asked for"
+    rows = msgspec.structs.replace(pipeline_rows(1), history=(step(1, "new", "engaged"), step(2, "engaged", "engaged")))
+    stayed = move_asked(stage="engaged", version=2)
+    assert "move_stage made version 2, although" in the_finding(ordered(stayed, rows=rows)).says
+
+
+def test_a_change_of_one_thing_among_others_makes_a_version() -> None:
+    changed = msgspec.structs.replace(
+        lead_seen(2, "change_lead", phone="1"), arguments={"name": "Ada", "phone": "1", "expected_version": 1}
+    )
+    assert crm_ordered(at(1, 2, lead_seen(1, phone=None)), at(3, 4, changed)).status == "pass"
+    assert crm_ordered(changed).status == "pass"
+
+
 def test_each_change_is_made_at_a_time_of_its_own() -> None:
     changed = lead_seen(2, "change_lead", updated_at="later")
     assert crm_ordered(at(1, 2, lead_seen(1, updated_at="before")), at(3, 4, changed)).status == "pass"

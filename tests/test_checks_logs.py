@@ -225,6 +225,46 @@ def test_each_broken_line_is_a_finding_of_its_own() -> None:
     assert len(LOG_CONTRACT.check(with_log(broken=(BROKEN, BROKEN))).findings) == 2
 
 
+def test_what_stands_past_the_log_fails_and_names_its_service() -> None:
+    past = replace(BROKEN, file="crm-1.stderr", problem="it stands on stderr, past the log")
+    finding = the_finding(LOG_CONTRACT.check(with_log(broken=(past,))))
+    assert (finding.service, finding.says) == ("crm", "crm-1.stderr:7: it stands on stderr, past the log")
+
+
+@pytest.mark.parametrize(
+    ("kind", "its_begin"),
+    [
+        ("event.settled", "event.received"),
+        ("action.completed", "action.started"),
+        ("call.completed", "call.sent"),
+        ("http.request.completed", "http.request.received"),
+    ],
+)
+@pytest.mark.parametrize("name", ["causation_id", "entity_id", "parent_span_id"])
+def test_an_end_that_is_about_something_else_than_its_beginning_fails_and_names_what_differs(
+    kind: str, its_begin: str, name: str
+) -> None:
+    story = whole_log()
+    line = next(line for line in reversed(story.lines) if kind_of(line) == kind)
+    setattr(line, name, uid("another") if name != "parent_span_id" else "0123456789abcdef")
+    finding = the_finding(LOG_CONTRACT.check(evidence(story.lines)))
+    assert finding.says == f"{kind} has another {name} than its {its_begin}"
+    assert (finding.service, finding.correlation_id) == (line.service, line.correlation_id)
+
+
+def test_a_delivery_that_is_settled_in_the_span_of_its_action_fails() -> None:
+    story = whole_log()
+    line = next(line for line in story.lines if kind_of(line) == "event.settled")
+    line.span_id, line.parent_span_id = "0123456789abcdef", line.span_id
+    finding = the_finding(LOG_CONTRACT.check(evidence(story.lines)))
+    assert finding.says == "event.settled has another span_id, parent_span_id than its event.received"
+
+
+def test_ends_that_are_about_the_same_as_their_beginnings_pass() -> None:
+    for story in (whole_log(), duplicated_lead(), replayed_lead()):
+        assert LOG_CONTRACT.check(evidence(story.lines)).status == "pass"
+
+
 def test_a_lost_line_is_unknown_and_is_named() -> None:
     result = LOG_CONTRACT.check(with_log(lost=(LOST,)))
     assert (result.status, result.findings) == ("unknown", ())

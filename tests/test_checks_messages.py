@@ -160,6 +160,90 @@ def test_a_copy_of_a_planted_message_carries_what_it_was_planted_with() -> None:
     assert uid("poison") in the_finding(copies(strange, plan=[planted("processed")], made=("poison",))).says
 
 
+@pytest.mark.parametrize("queue", ["automation.retry.1", "automation.dlq", "automation.events"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"type": None}, "another type"),
+        ({"app_id": "automation"}, "another app_id"),
+        ({"body": "{}"}, "another body"),
+        ({"body": '{"cut":'}, "another body"),
+        ({"headers": {"causation_id": uid("moved"), "schema_version": 2}}, "another schema_version"),
+        ({"body": "{}", "type": "strange"}, "another type and body"),
+    ],
+)
+def test_a_copy_that_says_something_else_than_its_original_fails(queue: str, changes: Any, says: str) -> None:
+    finding = the_finding(copies(tapped("deal"), copied(queue, **changes)))
+    assert finding.says == f"a copy into {queue} of {uid('deal')} has {says} than the event had"
+
+
+def test_a_copy_may_be_written_in_another_way_and_say_the_same() -> None:
+    original, again = tapped("deal", body='{"a": 1, "b": [2]}'), copied(body='{"b":[2],"a":1}')
+    assert copies(original, again).status == "pass"
+
+
+def test_a_copy_of_what_no_parser_reads_is_the_same_or_is_not() -> None:
+    deep = "[" * 100_000
+    assert copies(tapped("deal", body=deep), copied(body=deep)).status == "pass"
+    assert copies(tapped("deal", body=deep), copied(body=deep[:-1])).status == "fail"
+
+
+def test_the_first_of_several_originals_counts_and_none_at_all_proves_nothing() -> None:
+    assert copies(tapped("deal"), copied(), tapped("deal", body="{}")).status == "pass"
+    assert copies(copied(body="{}")).status == "pass"
+
+
+def counted(*queues: str, **parts: Any) -> Result:
+    """The copies of an event that was retried four times, buried, and replayed once."""
+    tap = tuple(copied(queue, "moved", headers={"causation_id": None}) for queue in queues)
+    return copies(*tap, made=("moved", "deal"), lines=replayed_lead().lines, **parts)
+
+
+ALL_COPIES = (
+    "automation.retry.1",
+    "automation.retry.2",
+    "automation.retry.3",
+    "automation.retry.4",
+    "automation.events",
+)
+
+
+def test_one_copy_for_each_retry_and_each_replay_passes() -> None:
+    assert counted(*ALL_COPIES).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("queue", "says"),
+    [
+        ("automation.retry.2", "is one of 5 of {}, which was retried 4 times"),
+        ("automation.events", "is one of 2 of {}, which was replayed 1 times"),
+    ],
+)
+def test_a_copy_more_than_there_were_retries_or_replays_fails(queue: str, says: str) -> None:
+    finding = the_finding(counted(*ALL_COPIES, queue))
+    assert says.format(uid("moved")) in finding.says
+
+
+def test_a_copy_may_come_again_where_a_fault_took_its_confirm() -> None:
+    twice = (*ALL_COPIES, "automation.retry.2")
+    assert counted(*twice, faults=(repeated("automation→broker"),)).status == "pass"
+    assert counted(*twice, faults=(repeated("pipeline→broker"),)).status == "fail"
+
+
+def test_a_copy_may_come_again_where_the_broker_was_out_of_sight() -> None:
+    twice = tuple(
+        copied(queue, "moved", headers={"causation_id": None}) for queue in (*ALL_COPIES, "automation.retry.2")
+    )
+    for dependency, status in (("broker", "pass"), ("database", "fail")):
+        story = replayed_lead()
+        story.write("automation", "dependency.changed", "health", dependency=dependency)
+        assert copies(*twice, made=("moved", "deal"), lines=story.lines).status == status
+
+
+def test_a_copy_may_come_again_of_whoever_was_killed_before_it_said_so() -> None:
+    assert counted(*ALL_COPIES, "automation.retry.2", killed=("automation-1",)).status == "pass"
+
+
 # --- dead_letter_accounting -------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from harness.checks.sources_agree import PROPERTY
 from harness.checks.verdict import Finding, Result
 from harness.contract.log_lines import Line, kind_of
 from harness.evidence.evidence import Evidence
+from harness.evidence.log_files import LostLines
 from harness.evidence.records import ExecutionRow, Fault, LeadRow, Received, Rows, RuleRow
 from tests.builders import (
     EMAIL,
@@ -22,6 +23,7 @@ from tests.builders import (
     acted,
     answered,
     asked,
+    body_of,
     created_lead,
     dealt,
     delivered,
@@ -352,6 +354,8 @@ def done_by(action: str, *, status: str = "succeeded", rows: dict[str, Any] | No
     told: dict[str, Any] = {"event": "moved", "cause": "moved", "parent": "d1", "action": action}
     story.write("automation", "rule.evaluated", "rule", **{k: v for k, v in told.items() if k != "action"})
     story.write("automation", "action.started", "act", **told)
+    for number, item in enumerate(parts.get("received", ())):
+        called(story, str(number), item)
     story.write("automation", "action.completed", "act", status=status, **told)
     settled(story, "moved", "d1")
     parameters = parts.pop("parameters", {})
@@ -361,6 +365,16 @@ def done_by(action: str, *, status: str = "succeeded", rows: dict[str, Any] | No
     }  # fmt: skip
     return check(
         happy_evidence(story.lines, rows=happy_rows(**(whole | (rows or {}))), **({"tap": passed(*BOTH)} | parts))
+    )
+
+
+def called(story: Story, span: str, item: Received) -> None:
+    """The lines of a call that brought a receiver this message."""
+    told: dict[str, Any] = {"event": "moved", "cause": "moved", "peer": item.kind}
+    story.write("automation", "call.sent", f"call {span}", parent="act", **told)
+    how = "ok" if item.accepted else "server_error"
+    story.write(
+        "automation", "call.completed", f"call {span}", parent="act", status=how, http_status=item.status, **told
     )
 
 
@@ -420,6 +434,119 @@ def test_an_action_whose_effect_shows_passes(action: str, parts: dict[str, Any])
 def test_an_owner_that_a_client_has_taken_away_again_is_no_lost_effect() -> None:
     taken = operation("change_lead", 200, flow="dealt", answer={"version": 1})
     assert done_by("assign_user", operations=(lead_asked(), move_asked(), taken)).status == "pass"
+
+
+# --- receivers outside ------------------------------------------------------------------------------------------
+
+
+def came(
+    *received: Received, calls: int = 1, flow: str = "moved", lost_lines: bool = False, until: str = "", **parts: Any
+) -> Result:
+    """The happy story; automation logged so many calls of a webhook in it, and this is what came."""
+    story = qualified_lead(created_lead(Story()))
+    story.flow = flow
+    for number in range(calls):
+        called(story, str(number), sunk())
+    whole = happy_evidence(story.lines, received=received, **parts)
+    if until:
+        whole = replace(whole, scenario=msgspec.structs.replace(whole.scenario, until=until))
+    if lost_lines:
+        whole = replace(whole, logs=tuple(replace(log, lost=(hole(log.service),)) for log in whole.logs))
+    return check(whole)
+
+
+def hole(service: str) -> LostLines:
+    return LostLines(service, f"{service}-1", f"{service}-1.ndjson", 90, 91, moment(0), moment(99))
+
+
+def test_each_attempt_that_was_logged_may_have_come() -> None:
+    assert came(sunk(500), sunk(), calls=2).status == "pass"
+    assert came(sunk(), calls=2).status == "pass"
+
+
+def test_a_message_that_came_more_often_than_it_was_sent_is_a_contradiction() -> None:
+    finding = the_finding(came(sunk(500), sunk()))
+    assert finding.says == "webhook received 2 message(s) of one flow, for which automation logged 1 call(s)"
+    assert (finding.edge, finding.correlation_id) == ("automation→webhook", uid("moved"))
+
+
+def test_a_message_that_nobody_logged_a_call_for_is_a_contradiction() -> None:
+    assert "automation logged 0 call(s)" in the_finding(came(sunk(), calls=0)).says
+
+
+def test_a_call_in_one_flow_does_not_stand_for_a_message_in_another() -> None:
+    assert "automation logged 0 call(s)" in the_finding(came(sunk(), flow="created")).says
+
+
+def test_a_message_that_a_fault_has_repeated_came_more_often_and_passes() -> None:
+    twice = Fault(
+        kind="duplicate at request", place="automation→webhook", injected_at="", healed_at="", hits=1, proof=""
+    )
+    assert came(sunk(), sunk(), faults=(twice,)).status == "pass"
+
+
+def test_a_message_that_came_after_the_last_line_was_read_contradicts_nobody() -> None:
+    assert came(sunk(), sunk(received_at="2027"), until=moment(1000)).status == "pass"
+
+
+def test_a_message_without_its_call_while_lines_of_automation_are_missing_is_a_doubt() -> None:
+    assert came(sunk(), calls=0, lost_lines=True).status == "unknown"
+
+
+@pytest.mark.parametrize("wrong", [{"correlation_id": uid("created")}, {"entity_id": uid("deal")}])
+def test_a_message_that_names_another_flow_or_entity_than_its_event_is_a_contradiction(wrong: dict[str, Any]) -> None:
+    assert came(sunk(event_id=uid("moved"))).status == "pass"
+    flow = "created" if "correlation_id" in wrong else "moved"
+    finding = the_finding(came(sunk(event_id=uid("moved"), **wrong), flow=flow))
+    assert finding.says.startswith(f"webhook was told of event {uid('moved')} as one of flow")
+
+
+# --- moments ----------------------------------------------------------------------------------------------------
+
+
+def told_at(occurred_at: str, *, skew_s: float = 0.0) -> Result:
+    """The happy story, with an event of pipeline, whose clock may be fast, that says it occurred then."""
+    body = body_of("moved", occurred_at=occurred_at)
+    tap = [msgspec.structs.replace(m, body=body) if m.message_id == uid("moved") else m for m in passed(*BOTH, "deal")]
+    whole = happy_evidence(tap=tuple(tap))
+    return check(
+        replace(whole, logs=tuple(replace(log, skew_s=skew_s * (log.service == "pipeline")) for log in whole.logs))
+    )
+
+
+def answered_with(**answer: Any) -> Result:
+    """The client was answered so at the end of a minute in which it had asked."""
+    asked = msgspec.structs.replace(
+        move_asked(), answer=move_asked().answer | answer, invoked_ns=0, returned_ns=60_000_000_000
+    )
+    whole = happy_evidence(operations=(lead_asked(), asked))
+    return check(
+        replace(whole, scenario=msgspec.structs.replace(whole.scenario, clock=("2026-01-01T12:00:00.000000Z", 0)))
+    )
+
+
+def test_an_event_that_occurred_when_its_request_was_handled_passes() -> None:
+    assert told_at(moment(3)).status == "pass"
+    assert told_at("2026-01-01T01:00:03.000000Z", skew_s=3600.0).status == "pass"
+
+
+@pytest.mark.parametrize("hour", ["2025-12-31T14:30", "2026-01-01T09:30"])
+def test_an_event_that_says_it_occurred_hours_before_or_after_is_a_contradiction(hour: str) -> None:
+    finding = the_finding(told_at(f"{hour}:03.000000Z"))
+    assert finding.says.startswith(f"event {uid('moved')} says that it occurred at {hour}:03")
+    assert (finding.service, finding.entity) == ("pipeline", f"lead {uid('lead')}")
+
+
+@pytest.mark.parametrize("when", [None, "2026-01-01T12:00:30Z", "2026-01-01T02:30:30.5-09:30"])
+def test_an_answer_that_tells_when_it_was_asked_for_passes(when: str | None) -> None:
+    assert answered_with(changed_at=when).status == "pass"
+
+
+@pytest.mark.parametrize("when", ["2026-01-01T02:30:30Z", "2026-01-01T21:30:30Z", "2026-01-01T12:00:30", "noon"])
+def test_an_answer_that_is_hours_wrong_or_has_no_zone_is_a_contradiction(when: str) -> None:
+    finding = the_finding(answered_with(changed_at=when))
+    assert finding.says.startswith(f"pipeline answers move_stage with changed_at {when}")
+    assert finding.edge == "client→pipeline"
 
 
 # --- good stories that look bad ---------------------------------------------------------------------------------

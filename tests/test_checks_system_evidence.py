@@ -8,7 +8,7 @@ import pytest
 
 from harness.evidence.evidence import Evidence, load_evidence
 from harness.evidence.recording import Recording
-from harness.evidence.records import ColumnRow, HealthProbe, Rows, Schema, UniqueRow
+from harness.evidence.records import ColumnRow, HealthProbe, QueueRow, Rows, Schema, Topology, UniqueRow
 from harness.evidence.run_directory import EvidenceError, RunDirectory, ScenarioDirectory
 from harness.evidence.write import write_evidence
 from tests.builders import moment, scenario, target
@@ -16,6 +16,8 @@ from tests.runs import the_run, write_logs
 
 PROBE = HealthProbe(service="crm", process="crm-b", asked_at=moment(1), answered_at=moment(2), ready=True)
 SCHEMA = Schema((ColumnRow("crm.leads", "id", "uuid"),), (UniqueRow("crm.leads", ("id", "lower(email)")),))
+
+TOPOLOGY = Topology((QueueRow("automation.dlq", True, False, {"delivery-limit": 20, "single-active-consumer": True}),))
 
 
 def written(folder: Path, *, format: int) -> ScenarioDirectory:
@@ -31,6 +33,7 @@ def written(folder: Path, *, format: int) -> ScenarioDirectory:
         received=(),
         rows=Rows(),
         schema=SCHEMA,
+        topology=TOPOLOGY,
     )
     return directory
 
@@ -39,14 +42,15 @@ def read(directory: ScenarioDirectory) -> Evidence:
     return load_evidence(directory, target())
 
 
-def test_probes_schema_and_clock_survive_the_disk(tmp_path: Path) -> None:
-    evidence = read(written(tmp_path, format=2))
-    assert (evidence.health, evidence.schema, evidence.scenario.clock) == ((PROBE,), SCHEMA, (moment(9), 9))
+def test_probes_schema_topology_and_clock_survive_the_disk(tmp_path: Path) -> None:
+    evidence = read(written(tmp_path, format=3))
+    assert (evidence.health, evidence.schema, evidence.topology) == ((PROBE,), SCHEMA, TOPOLOGY)
+    assert evidence.scenario.clock == (moment(9), 9)
 
 
-@pytest.mark.parametrize("file", ["health.ndjson", "schema.json"])
+@pytest.mark.parametrize("file", ["health.ndjson", "schema.json", "topology.json"])
 def test_a_file_that_has_to_be_there_and_is_not_is_named(tmp_path: Path, file: str) -> None:
-    directory = written(tmp_path, format=2)
+    directory = written(tmp_path, format=3)
     (directory.root / file).unlink()
     with pytest.raises(EvidenceError, match=file):
         read(directory)
@@ -54,6 +58,13 @@ def test_a_file_that_has_to_be_there_and_is_not_is_named(tmp_path: Path, file: s
 
 def test_an_older_run_is_read_without_them(tmp_path: Path) -> None:
     directory = written(tmp_path, format=1)
-    for file in (directory.health_file, directory.schema_file):
+    for file in (directory.health_file, directory.schema_file, directory.topology_file):
         file.unlink()
-    assert (read(directory).health, read(directory).schema) == ((), Schema())
+    older = read(directory)
+    assert (older.health, older.schema, older.topology) == ((), Schema(), Topology())
+
+
+def test_a_run_that_is_a_little_older_lacks_the_topology_alone(tmp_path: Path) -> None:
+    directory = written(tmp_path, format=2)
+    directory.topology_file.unlink()
+    assert (read(directory).schema, read(directory).topology) == (SCHEMA, Topology())

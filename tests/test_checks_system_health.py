@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from harness.checks.health_tells_the_truth import LATE_S, PROPERTY, STOPPING_S
 from harness.checks.verdict import Result
 from harness.contract.log_lines import Line
+from harness.evidence.clock import later
 from harness.evidence.records import Fault, HealthProbe
 from tests.builders import Story, evidence, moment, scenario, target, the_finding
 
@@ -111,6 +112,12 @@ def test_ready_before_it_can_know_and_when_healing_has_begun_is_no_lie(second: i
 @pytest.mark.parametrize("second", [GONE + 1, GONE + 5, BACK + 2])
 def test_not_ready_in_the_outage_and_shortly_after_it_is_no_lie(second: int) -> None:
     assert judged(asked(second, False)).status == "pass"
+
+
+@pytest.mark.parametrize(("second", "status"), [(GONE + 7, "pass"), (GONE + 9, "fail")])
+def test_who_was_frozen_meanwhile_has_its_whole_time_after_that(second: int, status: str) -> None:
+    faults = (fault(), fault("SIGSTOP", "crm", until=GONE + 6))
+    assert judged(asked(second, True), faults=faults).status == status
 
 
 def test_an_answer_that_came_after_the_healing_had_begun_is_no_lie() -> None:
@@ -217,3 +224,51 @@ def test_an_outage_and_nobody_asked_is_unknown() -> None:
 
 def test_without_an_outage_it_is_idle() -> None:
     assert PROPERTY.check(evidence(TRUTHFUL, health=(asked(5, False),))).status == "idle"
+
+
+# --- what the broker knows --------------------------------------------------------------------------------------
+
+
+def looked(second: float, ready: bool, consumers: int | None, process: str = "automation") -> HealthProbe:
+    when = later(moment(0), second)
+    return HealthProbe(
+        service="automation", process=process, asked_at=when, answered_at=when, ready=ready, consumers=consumers
+    )
+
+
+def without_outage(*probes: HealthProbe) -> Result:
+    whole = scenario(since=moment(0), until=moment(END))
+    return PROPERTY.check(evidence(TRUTHFUL, health=probes, faults=(), scenario=whole))
+
+
+def test_ready_while_nobody_consumes_fails_also_where_nothing_was_broken() -> None:
+    finding = the_finding(without_outage(looked(1, True, 0), looked(2, True, 0), looked(4, True, 0)))
+    assert finding.says == (
+        f"automation said that it is ready at {moment(4)}, though 2.5 s and more before nobody consumed all of "
+        "automation.events, automation.undeliverable"
+    )
+    assert (finding.service, finding.edge) == ("automation", "automation→broker")
+
+
+def test_ready_while_nobody_consumes_fails_after_an_outage_too() -> None:
+    gone = fault("closed", "automation→broker")
+    assert the_finding(judged(looked(BACK + 1, True, 0), looked(BACK + 4, True, 0), faults=(gone,)))
+
+
+@pytest.mark.parametrize(
+    "probes",
+    [
+        (looked(1, True, 0), looked(3, True, 0)),
+        (looked(1, True, 0), looked(2, False, 0), looked(4, True, 0)),
+        (looked(1, True, 0), looked(2, True, 1), looked(4, True, 0)),
+        (looked(1, True, 0), looked(2, True, None), looked(4, True, 0)),
+        (looked(1, True, 0), looked(4, True, 0, process="automation-b")),
+        (looked(1, False, 0), looked(4, False, 0)),
+        (looked(1, True, None), looked(4, True, None)),
+    ],
+    ids=["not yet for long", "not ready", "consumed", "nobody looked", "another process", "says so", "never looked"],
+)
+def test_who_consumes_again_in_time_or_says_that_it_is_not_ready_tells_the_truth(
+    probes: tuple[HealthProbe, ...],
+) -> None:
+    assert without_outage(*probes).findings == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -25,6 +26,7 @@ from harness.environment.native import boot, down, leftovers, sweep
 from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.environment.waiting import eventually
 from harness.evidence.evidence import process_starts
+from harness.evidence.records import BindingRow, ConsumerRow, ExchangeRow, QueueRow
 from harness.evidence.run_directory import RunDirectory
 from harness.target import PROJECT_ROOT, Target, load_target
 
@@ -269,6 +271,35 @@ def test_many_ask_the_broker_node_at_once_and_each_is_answered(stack: Stack) -> 
     node = BrokerNode(stack.broker.record)
     with ThreadPoolExecutor(4) as several:
         assert list(several.map(lambda _: node.has_alarm(), range(40))) == [False] * 40
+
+
+@pytest.mark.parametrize("program", ["erl_call", "rabbitmqctl"])
+def test_the_broker_node_knows_its_topology(stack: Stack, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, which = BrokerNode(stack.broker.record), shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, **where: which(name, **where) if name == program else None)
+    arguments = {"x-queue-type": "quorum", "x-message-ttl": 500, "x-single-active-consumer": True}
+    with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
+        channel = connection.channel()
+        channel.exchange_declare("known", "topic", durable=True)
+        channel.queue_declare("known.lasting", durable=True, arguments=arguments)
+        channel.queue_declare("known.passing", exclusive=True)
+        channel.queue_bind("known.lasting", "known", "lead.#")
+        channel.basic_qos(prefetch_count=7)
+        channel.basic_consume("known.lasting", lambda *_: None, consumer_tag="a consumer with a name that is long")
+        node.limit_queue("known.lasting", max_length=3)
+        known = node.topology()
+        node.unlimit("known.lasting")
+        channel.queue_delete("known.lasting")
+        channel.exchange_delete("known")
+    queues = {queue.name: queue for queue in known.queues if queue.name.startswith("known")}
+    in_force = {"queue-type": "quorum", "message-ttl": 500, "single-active-consumer": True}
+    in_force |= {"max-length": 3, "overflow": "reject-publish"}
+    assert queues["known.lasting"] == QueueRow("known.lasting", True, False, in_force)
+    assert queues["known.passing"] == QueueRow("known.passing", False, True, {})
+    assert ExchangeRow("known", True) in known.exchanges
+    assert BindingRow("known", "lead.#", "known.lasting") in known.bindings
+    consumer = ConsumerRow("known.lasting", "a consumer with a name that is long", True, 7)
+    assert consumer in known.consumers
 
 
 def test_a_killed_broker_comes_back_with_its_messages_and_its_firehose(stack: Stack) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -418,3 +420,68 @@ def test_a_line_after_the_end_of_its_process_is_named(tmp_path: Path) -> None:
     ((number, problem),) = problems(read_process_log(path, early))
     assert number == 7
     assert "when its process had ended" in problem
+
+
+@pytest.mark.parametrize("torn", [b"", b"boom\n"], ids=["faultless", "with a broken line"])
+def test_a_line_before_the_start_of_its_process_is_named(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(content(process()) + torn)
+    started = ProcessStart(service="crm", file="log", how="stopped", started_at=moment(0), ended_at=moment(9))
+    assert [problem for _, problem in problems(read_process_log(path, started)) if "ts" in problem] == []
+    late = msgspec.structs.replace(started, started_at=moment(3))
+    ((number, problem),) = [found for found in problems(read_process_log(path, late)) if "ts" in found[1]]
+    assert number == 1
+    assert problem == f"ts {moment(0)} is before {moment(3)}, when its process was started"
+
+
+# --- past the log, and the way it ends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("torn", [b"", b"boom\n"], ids=["faultless", "with a broken line"])
+def test_what_a_process_writes_past_its_log_is_broken_line_by_line(tmp_path: Path, torn: bytes) -> None:
+    (tmp_path / "crm-1.ndjson").write_bytes(content(process()[:5]) + torn)
+    (tmp_path / "crm-1.stderr").write_text("Traceback (most recent call last):\n\n  boom\n")
+    start = ProcessStart(service="crm", file="crm-1.ndjson", how="running")
+    log = read_process_log(tmp_path / "crm-1.ndjson", start)
+    past = [broken for broken in log.broken if broken.file == "crm-1.stderr"]
+    assert [(broken.number, broken.excerpt) for broken in past] == [
+        (1, "Traceback (most recent call last):"),
+        (3, "  boom"),
+    ]
+    assert len(log.broken) == 2 + bool(torn)
+
+
+def test_what_was_written_past_the_log_belongs_where_its_file_was_last_written(tmp_path: Path) -> None:
+    (tmp_path / "crm-1.ndjson").write_bytes(content(process()[:5]))
+    (tmp_path / "crm-1.stderr").write_text("boom\n")
+    wrote_at = datetime.fromisoformat(moment(3)).timestamp()
+    os.utime(tmp_path / "crm-1.stderr", (wrote_at, wrote_at))
+    start = ProcessStart(service="crm", file="crm-1.ndjson", how="running")
+    log = read_process_log(tmp_path / "crm-1.ndjson", start)
+    windows = [within(log, moment(since), moment(since + 2)) for since in (0, 2, 4)]
+    assert [len(window.broken) for window in windows] == [0, 1, 0]
+
+
+def test_a_process_that_writes_nothing_past_its_log_is_read_without_remark(tmp_path: Path) -> None:
+    (tmp_path / "crm-1.ndjson").write_bytes(content(process()))
+    (tmp_path / "crm-1.stderr").touch()
+    start = ProcessStart(service="crm", file="crm-1.ndjson", how="stopped", exit_code=0)
+    assert read_process_log(tmp_path / "crm-1.ndjson", start).broken == ()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["after its goodbye", "without any"])
+def test_a_process_that_falls_dead_when_it_is_asked_to_end_is_named_and_has_lost_no_line(
+    tmp_path: Path, whole: bool
+) -> None:
+    (tmp_path / "log").write_bytes(content(process() if whole else process()[:5]))
+    start = ProcessStart(service="crm", file="log", how="stopped", ended_at=moment(9), exit_code=-15)
+    log = read_process_log(tmp_path / "log", start)
+    ((_, problem),) = problems(log)
+    assert problem == "it was asked to end, and fell dead (exit code -15): the log just stops"
+    assert (log.broken[0].ts, log.lost) == (moment(9), ())
+
+
+def test_a_process_that_is_killed_has_its_exit_code_from_us(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(content(process()[:5]))
+    start = ProcessStart(service="crm", file="log", how="killed", ended_at=moment(9), exit_code=-9)
+    assert problems(read_process_log(tmp_path / "log", start)) == []

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from chaos.seeded_bugs.catalogue import CATALOGUE, load_catalogue
 from harness.checks import ALL
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord
 from harness.checks.stage_chain import PROPERTY as STAGES
 from harness.checks.verdict import Property, Result
+from harness.evidence.clean import CleanRecord, CleanRun
+from harness.evidence.hunted import Hunted, KillMatrix
 from harness.evidence.run_directory import EvidenceError, RunDirectory, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT
 from reports.properties_page import (
@@ -229,6 +233,25 @@ def test_the_pages_are_made_from_the_newest_whole_run(
     assert "green in `seen in new` (saw 4)" in page
     assert "red in `test_x.py::test_a`" in page
     assert (tmp_path / "pages" / "contract" / "crm.log-1.0.md").exists()
+
+
+def test_the_newest_hunt_of_all_bugs_and_count_of_false_alarms_have_pages(
+    gauntlet: Gauntlet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_run(tmp_path, "whole", whole=True)
+    write_tested(tmp_path / "tested.json", red_by("test_a"))
+    all_of_them = tuple(Hunted(bug=name, name=bug.name, outcome="killed") for name, bug in load_catalogue().items())
+    matrix = KillMatrix(catalogue=CATALOGUE.name, seed=7, began_at="2026-01-01", machine="m", workers=2, hunted=())
+    for name, hunted in (("all", all_of_them), ("some", all_of_them[:3])):
+        write_json(tmp_path / "runs" / name / "kill-matrix.json", replace(matrix, hunted=hunted))
+    record = CleanRecord(seed=1, code="c", began_at="2026-01-01", machine="m", workers=2, schedules=3)
+    write_json(tmp_path / "runs" / "clean" / "clean.json", replace(record, runs=(CleanRun(number=1, seed=1),) * 4))
+    monkeypatch.chdir(tmp_path)
+    code, told = gauntlet("docs", "--tested", tmp_path / "tested.json", "--out", tmp_path / "pages")
+    assert code == 0, told
+    killed = f"{len(all_of_them)} of {len(all_of_them)} killed"
+    assert killed in (tmp_path / "pages" / "kill-matrix.md").read_text(encoding="utf-8")
+    assert "0 of 4 runs raised an alarm" in (tmp_path / "pages" / "false-alarms.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("missing", ["run", "record"])

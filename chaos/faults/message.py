@@ -86,6 +86,25 @@ def without_ids(
 
 
 @contextmanager
+def with_orders(site: FaultSite, place: str = STAGE_CHANGED, *, expires_ms: int = 60_000) -> Iterator[Attestation]:
+    """No event, of which whoever sent it wants that it expires, and that each queue it comes to has a copy more.
+
+    It has to be dead-lettered as such, at once; what becomes of the dead letter is not for its sender to say.
+    """
+    plant = partial(
+        site.broker.plant,
+        b"{orders, but no JSON",
+        routing_key=place,
+        expect="schema_invalid",
+        why="orders of its own",
+        expiration=str(expires_ms),
+        also_to=(site.target.broker.work_queue,),
+    )
+    with _planted(site, "with orders", place, lambda: plant().correlation_id) as attestation:
+        yield attestation
+
+
+@contextmanager
 def stale_version(
     site: FaultSite, place: str = STAGE_CHANGED, *, entity_id: str, to_stage: str = "contacted"
 ) -> Iterator[Attestation]:

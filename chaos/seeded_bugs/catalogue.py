@@ -64,7 +64,7 @@ def plant(bug: Bug, source_root: Path, destination: Path, parts: Sequence[str] =
     """
     edited = {edit.file: _read(source_root / edit.file) for edit in bug.edit}
     for edit in bug.edit:
-        if Path(edit.file).parts[0] not in parts:
+        if Path(edit.file).parts[0] not in parts or ".." in Path(edit.file).parts:
             raise CatalogueError(f"stale: {bug.name}: {edit.file} is in none of {', '.join(parts)}")
         found = edited[edit.file].count(edit.old)
         if found != 1:

@@ -26,6 +26,7 @@ from harness.checks import (
     session_monotonic,
     sources_agree,
     stage_chain,
+    topology,
     trace_complete,
     unknown_is_atomic,
 )
@@ -55,6 +56,7 @@ ALL: tuple[Property, ...] = (
     health_tells_the_truth.PROPERTY,
     recovery_bound.PROPERTY,
     schema.PROPERTY,
+    topology.PROPERTY,
     sources_agree.PROPERTY,
     evidence_sufficient.PROPERTY,
 )

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
+from harness.checks.timed import wrongly_timed
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import (
-    ChangeCommitted,
     DeadLetterDiscarded,
     DeadLetterReplayed,
     EventDeadLettered,
@@ -24,8 +23,6 @@ from harness.evidence.evidence import Evidence
 from harness.evidence.records import OutboxRow, Received, RuleRow
 
 NAME = "effect_exactly_once"
-LOOKED_WITHIN_S = 1
-"""So long may lie between the last look at a stage and the line that says a timer has fired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,9 @@ def check(evidence: Evidence) -> Result:
     findings = [
         *_effects(evidence, triggers),
         *_nothing_untriggered(evidence, triggers),
-        *_fired_too_late(evidence),
+        *_moved_too_often(evidence, triggers),
+        *_papers(evidence),
+        *wrongly_timed(evidence, NAME),
         *_alerts(evidence),
     ]
     floor = 1 if triggers else 0
@@ -130,44 +129,45 @@ def _messages(evidence: Evidence) -> list[Received]:
 
 
 def _nothing_untriggered(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
-    """Every message has its trigger, a key, and a signature; one key stands for one text, accepted once."""
     known = {(trigger.rule.rule_id, trigger.entity[1]) for trigger in triggers}
     planted = {planted.correlation_id for planted in evidence.scenario.planted}
-    digests: dict[str | None, set[str]] = defaultdict(set)
-    accepted: Counter[str | None] = Counter()
     for item in _messages(evidence):
-        digests[item.key].add(item.digest)
-        accepted[item.key] += item.accepted
         if (item.rule_id, item.entity_id) not in known and item.correlation_id not in planted:
             yield _about(item, f"a message of rule {item.rule_id} that nothing triggered")
+
+
+def _moved_too_often(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
+    """A rule fires once in an entity's lifetime: also the events of later changes move it no more."""
+    events = {row.event_id for row in evidence.rows.outbox}
+    rules = Counter(trigger.entity for trigger in triggers if trigger.rule.action == "move_stage")
+    moves: dict[tuple[str, str], list[OutboxRow]] = defaultdict(list)
+    for row in evidence.rows.outbox:
+        if row.event_type == f"{row.entity_type}.stage.changed" and row.causation_id in events:
+            moves[row.entity_type, row.entity_id].append(row)
+    for entity, made in moves.items():
+        if len(made) > rules[entity]:
+            yield Finding(
+                property=NAME, says=f"{len(made)} moves by rules, of which {rules[entity]} fire for it, each once",
+                service="automation", edge="automation→pipeline", entity=" ".join(entity),
+                correlation_id=made[0].correlation_id,
+            )  # fmt: skip
+
+
+def _papers(evidence: Evidence) -> Iterator[Finding]:
+    """Every message, an alert too, has a key and a signature; one key stands for one text, accepted once."""
+    digests: dict[str | None, set[str]] = defaultdict(set)
+    accepted: Counter[str | None] = Counter()
+    for item in evidence.received:
+        digests[item.key].add(item.digest)
+        accepted[item.key] += item.accepted
         if item.key is None or item.signed is False:
-            yield _about(item, f"a message of rule {item.rule_id} without {'a signature' if item.key else 'a key'}")
-    for item in {item.key: item for item in _messages(evidence)}.values():
+            what = "an alert" if item.place == evidence.target.alert_path else f"a message of rule {item.rule_id}"
+            yield _about(item, f"{what} without {'a signature' if item.key else 'a key'}")
+    for item in {item.key: item for item in evidence.received}.values():
         if len(digests[item.key]) > 1:
             yield _about(item, f"{len(digests[item.key])} different messages under the key {item.key}")
         if accepted[item.key] > 1 and not evidence.faults:
             yield _about(item, f"a message was sent {accepted[item.key]} times although it was accepted: {item.key}")
-
-
-def _fired_too_late(evidence: Evidence) -> Iterator[Finding]:
-    """A timer that is due looks again: what has left its stage well before is not told of."""
-    version_of = {row.event_id: row.entity_version for row in evidence.rows.outbox}
-    timed = {fired.entity_id for fired in evidence.of(TimerFired)}
-    left_at: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for move in evidence.of(ChangeCommitted) if timed else ():
-        if move.to_stage is not None and move.entity_id in timed:
-            left_at[move.entity_id].append((move.entity_version, move.ts))
-    for fired in (line for line in evidence.of(TimerFired) if line.event_id in version_of):
-        last_look = datetime.fromisoformat(fired.ts) - timedelta(seconds=LOOKED_WITHIN_S)
-        if any(
-            version > version_of[fired.event_id] and datetime.fromisoformat(ts) < last_look
-            for version, ts in left_at[fired.entity_id]
-        ):
-            yield Finding(
-                property=NAME, says=f"a timer of rule {fired.rule_id} fired although its stage had been left",
-                service="automation", edge="automation→pipeline", entity=f"{fired.entity_type} {fired.entity_id}",
-                correlation_id=fired.correlation_id,
-            )  # fmt: skip
 
 
 def _alerts(evidence: Evidence) -> Iterator[Finding]:
@@ -176,14 +176,18 @@ def _alerts(evidence: Evidence) -> Iterator[Finding]:
     lives = Counter([*deaths, *(line.event_id for line in evidence.of(DeadLetterReplayed))])
     flows = {line.event_id: line.correlation_id for line in evidence.of(EventDeadLettered)}
     alerts = [item for item in evidence.received if item.place == evidence.target.alert_path]
+    tried: dict[str | None, set[str | None]] = defaultdict(set)
     told: dict[str | None, set[str | None]] = defaultdict(set)
     for item in alerts:
+        tried[item.event_id].add(item.key)
         if item.accepted:
             told[item.event_id].add(item.key)
         if item.event_id not in deaths and item.event_id is not None:
             yield _about(item, f"an alert for event {item.event_id}, which did not die")
     for event_id, count in deaths.items():
         keys, least = len(told[event_id]), 1 if evidence.killed_instances else min(count, lives[event_id])
+        if len(tried[event_id]) > count:  # whoever receives them cannot tell a second attempt from a second alert
+            keys = len(tried[event_id])
         if not least <= keys <= count:
             says = f"event {event_id} died {count} times and raised {keys} alerts"
             yield Finding(

@@ -1,6 +1,7 @@
 """A service says that it is not ready while a dependency is gone, and that it is ready again soon after it is back.
 
-Two witnesses: what it answered when it was asked, and what its own log says of each dependency.
+Two witnesses: what it answered when it was asked, and what its own log says of each dependency. A third one, the
+broker, knows whether it consumes: who says that it is ready does, whatever has come between them, if anything has.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 
 from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import DependencyChanged, ServiceStarted, ServiceStopped
-from harness.evidence.clock import later
+from harness.evidence.clock import later, seconds_between
 from harness.evidence.evidence import Evidence
 from harness.evidence.log_files import BEGINNING, END, ProcessLog
 from harness.evidence.outages import Outage, outages
-from harness.evidence.records import HealthProbe
+from harness.evidence.records import Fault, HealthProbe
 
 NAME = "health_tells_the_truth"
 LATE_S = 0.5
@@ -28,9 +29,12 @@ STOPPING_S = 20.0
 def check(evidence: Evidence) -> Result:
     bounds = evidence.target.bounds
     suffered = outages(evidence.target, evidence.faults)
-    if bounds is None or not suffered:
+    if bounds is None:
         return answer(NAME, seen=0, floor=0)
     within_s = bounds.readiness_s + LATE_S
+    idle = list(_while_idle(evidence, within_s))
+    if not suffered:
+        return answer(NAME, seen=len(idle), floor=0, findings=idle)
     lives = _lives(evidence, within_s)
     calm = _Calm(evidence, lives, within_s)
     claims = [
@@ -39,8 +43,8 @@ def check(evidence: Evidence) -> Result:
         *(claim for life in lives for claim in _noticed(evidence, suffered, life, calm, within_s)),
     ]
     unasked = evidence.scenario.format >= 2 and not evidence.health  # who suffers from an outage is always asked
-    findings = [finding for finding in claims if finding is not None]
-    return answer(NAME, seen=0 if unasked else len(claims), floor=int(unasked), findings=findings)
+    findings = [*idle, *(finding for finding in claims if finding is not None)]
+    return answer(NAME, seen=0 if unasked else len(claims) + len(idle), floor=int(unasked), findings=findings)
 
 
 # --- when there was nothing else --------------------------------------------------------------------------------
@@ -94,8 +98,8 @@ def _while_gone(evidence: Evidence, suffered: Sequence[Outage], within_s: float)
     """One item for each outage and process that was asked late enough: the finding, or None where it told the truth."""
     asked = _by_process(evidence.health)
     for outage in (o for o in suffered if o.total):
-        since = later(outage.since, within_s)
-        for probes in asked.values():
+        for process, probes in asked.items():
+            since = later(_aware_since(evidence, process, outage), within_s)
             judged = [probe for probe in probes if since < probe.asked_at and probe.answered_at < outage.until]
             if judged and judged[0].service in outage.services:
                 false = next((probe for probe in judged if probe.ready), None)
@@ -121,6 +125,27 @@ def _once_back(
         else:
             if any(probe.ready and probe.asked_at > past.last for probe in probes):
                 yield None
+
+
+def _while_idle(evidence: Evidence, within_s: float) -> Iterator[Finding]:
+    """At most one finding for each process: ready, each time, though for so long nobody consumed its queues."""
+    for probes in _by_process(evidence.health).values():
+        since: str | None = None
+        for probe in probes:
+            if not probe.ready or probe.consumers != 0:
+                since = None
+                continue
+            since = since or probe.asked_at
+            if seconds_between(since, probe.asked_at) >= within_s:
+                broker = evidence.target.broker
+                yield Finding(
+                    property=NAME,
+                    says=f"{probe.service} said that it is ready at {probe.asked_at}, though {within_s:g} s and more "
+                    f"before nobody consumed all of {', '.join(broker.consumers.get(probe.service, ()))}",
+                    service=probe.service,
+                    edge=f"{probe.service}→broker",
+                )
+                break
 
 
 def _by_process(probes: Sequence[HealthProbe]) -> dict[str, list[HealthProbe]]:
@@ -170,10 +195,20 @@ class _Told:
 
 def _was_broken(evidence: Evidence, life: _Life, outage: Outage) -> bool:
     """The process itself was killed or frozen meanwhile: it could notice nothing."""
-    return any(
-        fault.place == life.process and fault.injected_at < outage.until and fault.healed_at > outage.first
+    return bool(_own_faults(evidence, life.process, outage))
+
+
+def _aware_since(evidence: Evidence, process: str, outage: Outage) -> str:
+    """From when on a process could notice: who was killed or frozen meanwhile has its whole time after that."""
+    return max([outage.since, *(fault.healed_at for fault in _own_faults(evidence, process, outage))])
+
+
+def _own_faults(evidence: Evidence, process: str, outage: Outage) -> list[Fault]:
+    return [
+        fault
         for fault in evidence.faults
-    )
+        if fault.place == process and fault.injected_at < outage.until and fault.healed_at > outage.first
+    ]
 
 
 def _finding(outage: Outage, service: str, says: str) -> Finding:

@@ -89,7 +89,7 @@ def _findings_of_values(
             for says in _amiss(sighting, known, last.get(register, 0)):
                 yield _finding(register, sighting, says)
         for sighting in seen:
-            for says in _not_asked_for(sighting, known):
+            for says in (*_not_asked_for(sighting, known), *_no_change(sighting, known)):
                 yield _finding(register, sighting, says)
 
 
@@ -123,6 +123,17 @@ def _not_asked_for(sighting: Sighting, known: dict[int, dict[str, Any]]) -> Iter
         for name in sorted(before.keys() & after.keys() - operation.arguments.keys() - {"version", "updated_at"}):
             if before[name] != after[name]:
                 yield f"the {name} changed with version {sighting.version}, which was not to change it"
+
+
+def _no_change(sighting: Sighting, known: dict[int, dict[str, Any]]) -> Iterator[str]:
+    """A version that differs from the one before it in nothing: who asks for what is there already changes nothing."""
+    operation = sighting.operation
+    if sighting.how == "made" and operation.action in ("change_lead", "move_stage"):
+        asked = {name: _bare(value) for name, value in operation.arguments.items() if value is not None}
+        asked.pop("expected_version", None)
+        before = {name: _bare(value) for name, value in known.get(sighting.version - 1, {}).items()}
+        if asked and asked.items() <= before.items():
+            yield f"{_did(sighting)}, although version {sighting.version - 1} had all that it asked for"
 
 
 def _told(sighting: Sighting) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -14,6 +14,8 @@ from harness.trace.commits import changes_disagree
 from harness.trace.disagreement import Disagreement
 from harness.trace.effects import effects_disagree
 from harness.trace.journeys import Journey, contradictions, journeys, where_it_stopped
+from harness.trace.moments import moments_disagree
+from harness.trace.outside import outside_disagrees
 from harness.trace.reliability import reliability
 
 NAME = "sources_agree"
@@ -38,7 +40,8 @@ def _disagreements(evidence: Evidence, made: dict[str, Journey]) -> Iterator[Dis
     trust = reliability(evidence)
     stops = (stop for journey in made.values() if (stop := where_it_stopped(journey, trust)))
     contradicted = (one for journey in made.values() for one in contradictions(journey, trust))
-    return chain(stops, contradicted, changes_disagree(evidence, trust), effects_disagree(evidence))
+    outside = chain(effects_disagree(evidence), outside_disagrees(evidence, trust))
+    return chain(stops, contradicted, changes_disagree(evidence, trust), outside, moments_disagree(evidence))
 
 
 def _finding(one: Disagreement) -> Finding:

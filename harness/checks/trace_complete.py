@@ -16,8 +16,6 @@ from harness.trace.ledger import doubtful
 from harness.trace.render import shortest_trace
 
 NAME = "trace_complete"
-REPEATS = "duplicate"
-"""So begins the kind of a fault by which something passes an edge twice."""
 
 
 def surroundings_of(
@@ -39,7 +37,7 @@ def surroundings_of(
         planted_correlations=frozenset(message.correlation_id for message in planted),
         planted_events=frozenset(message.message_id for message in planted),
         rules_by_event_type={event_type: frozenset(names) for event_type, names in by_event_type.items()},
-        repeating_edges=frozenset(fault.place for fault in faults if fault.kind.startswith(REPEATS)),
+        repeating_edges=frozenset(fault.place for fault in faults if fault.repeats),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
+from harness.environment.waiting import NeverHappened
 from harness.evidence.recording import Recording
 from harness.evidence.records import OURS, Planted, RestingMessage, TapMessage
 from harness.target import Target
@@ -25,6 +27,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # what matters comes as an
 
 FIREHOSE = "amq.rabbitmq.trace"
 TAP = "gauntlet.tap"
+_MOVED_WITHIN_S = 3.0
 
 
 class Broker:
@@ -86,17 +89,27 @@ class Broker:
         """Messages ready in each queue from which something is still to happen; None for a queue that is not there."""
         return {queue: depth for queue, depth in self._depths(self._target.broker.queues[:-1]).items() if depth != 0}
 
+    def fewest_consumers(self, queues: Sequence[str]) -> int:
+        """Of the queue that has the fewest; a queue that is not there has none."""
+        states = self._states(queues).values()
+        return min(0 if state is None else int(state.consumer_count) for state in states)
+
     def _depths(self, queues: Sequence[str]) -> dict[str, int | None]:
-        depths: dict[str, int | None] = {}
+        states = self._states(queues).items()
+        return {queue: None if state is None else int(state.message_count) for queue, state in states}
+
+    def _states(self, queues: Sequence[str]) -> dict[str, Any]:
+        """What the broker says of each; None of a queue that is not there."""
+        states: dict[str, Any] = {}
         with self._connection() as connection:
             channel = connection.channel()
             for queue in queues:
                 try:
-                    depths[queue] = int(channel.queue_declare(queue, passive=True).method.message_count)
+                    states[queue] = channel.queue_declare(queue, passive=True).method
                 except ChannelClosedByBroker:
-                    depths[queue] = None
+                    states[queue] = None
                     channel = connection.channel()
-        return depths
+        return states
 
     def clean_slate(self) -> None:
         """Empty every queue and the tap. Only for a system at rest."""
@@ -104,29 +117,39 @@ class Broker:
             for queue in (*self._target.broker.queues, TAP):
                 channel.queue_purge(queue)
 
-    def unbind_work_queue(self) -> None:
-        """Let no event reach the work queue."""
+    def unbind_work_queue(self, *, but: Sequence[str] = ()) -> None:
+        """Let no event reach the work queue, but for those of some routing keys."""
         broker = self._target.broker
         with self._channel() as channel:
+            for key in but:
+                channel.queue_bind(broker.work_queue, broker.exchange, key)
             for binding in broker.bindings:
                 channel.queue_unbind(broker.work_queue, broker.exchange, binding)
 
-    def bind_work_queue(self) -> None:
-        """Let events reach the work queue again."""
+    def bind_work_queue(self, *, instead_of: Sequence[str] = ()) -> None:
+        """Let events reach the work queue again: by its own bindings alone."""
         broker = self._target.broker
         with self._channel() as channel:
             for binding in broker.bindings:
                 channel.queue_bind(broker.work_queue, broker.exchange, binding)
+            for key in instead_of:
+                channel.queue_unbind(broker.work_queue, broker.exchange, key)
 
     def delete_work_queue(self) -> int:
         """Delete it, which must lose nothing and cancel a consumer: it has to be empty and consumed. How many were."""
-        queue = self._target.broker.work_queue
+        consumers = self.consumers_of_empty_work_queue()
         with self._channel() as channel:  # quorum queues know no if-empty flag
-            state = channel.queue_declare(queue, passive=True).method
-            assert not state.message_count, f"{queue} holds {state.message_count} messages, which would be lost"
-            assert state.consumer_count, f"{queue} has no consumer"
-            channel.queue_delete(queue)
-            return int(state.consumer_count)
+            channel.queue_delete(self._target.broker.work_queue)
+        return consumers
+
+    def consumers_of_empty_work_queue(self) -> int:
+        """How many consume it, while it may be deleted: a message in it would be lost, and none shall be cancelled."""
+        queue = self._target.broker.work_queue
+        state = self._states([queue])[queue]
+        assert state, f"{queue} is not there"
+        assert not state.message_count, f"{queue} holds {state.message_count} messages, which would be lost"
+        assert state.consumer_count, f"{queue} has no consumer"
+        return int(state.consumer_count)
 
     def delete_exchange(self) -> None:
         """Delete the events' exchange, and so every binding to it. Harmless if it is gone already."""
@@ -134,20 +157,23 @@ class Broker:
             channel.exchange_delete(self._target.broker.exchange)
 
     def work_queue_has_consumer(self) -> bool:
-        with self._channel() as channel:
-            state = channel.queue_declare(self._target.broker.work_queue, passive=True).method
-            return bool(state.consumer_count)
+        return self.fewest_consumers([self._target.broker.work_queue]) > 0
 
     def reject_until_moved_to(self, queue: str) -> int:
-        """Take what the work queue holds and give it back, until the broker has moved it to that queue; how often."""
-        rejected = 0
+        """Take what the work queue holds and give it back, until the broker has moved it to that queue; how often.
+
+        Raises NeverHappened when it comes to us no more, and is not there either.
+        """
+        rejected, last_seen = 0, time.monotonic()
         with self._channel() as channel:
             for method, _, _ in channel.consume(self._target.broker.work_queue, inactivity_timeout=0.05):
                 if method is not None:
                     channel.basic_reject(method.delivery_tag, requeue=True)
-                    rejected += 1
+                    rejected, last_seen = rejected + 1, time.monotonic()
                 elif self._depths([queue])[queue]:
                     return rejected
+                elif time.monotonic() - last_seen > _MOVED_WITHIN_S:
+                    raise NeverHappened(f"given back {rejected} times, it is with us no more, and not in {queue}")
         raise AssertionError("the broker cancelled our consumer")
 
     def reverse_work_queue(self) -> int:
@@ -197,10 +223,13 @@ class Broker:
         why: str,
         message_id: str | None = None,
         without_ids_in: Literal["properties", "body"] | None = None,
+        expiration: str | None = None,
+        also_to: Sequence[str] = (),
     ) -> Planted:
         """Publish a message that no service made, and say where it has to end.
 
         It gets ids in its AMQP properties, and in a body that is a dictionary, unless one of them is to go without.
+        ``also_to``: more routing keys, by which whatever exchange it comes to sends it too (the header ``CC``).
         """
         planted = Planted(
             message_id=message_id or str(uuid.uuid4()), correlation_id=str(uuid.uuid4()), expect=expect, why=why
@@ -214,8 +243,9 @@ class Broker:
             correlation_id=planted.correlation_id if named else None,
             type=routing_key,
             app_id=OURS,
-            headers={"schema_version": 1, "attempt": 1},
+            headers={"schema_version": 1, "attempt": 1} | ({"CC": list(also_to)} if also_to else {}),
             delivery_mode=2,
+            expiration=expiration,
             content_type="application/json",
         )
         self._recording.planted.append(planted)
@@ -261,6 +291,7 @@ def _message(routing_key: str, properties: Any, body: bytes) -> dict[str, Any]:
         "headers": _plain(properties.headers or {}),
         "body": _text(body),
         "delivery_mode": properties.delivery_mode,
+        "expiration": properties.expiration,
     }
 
 
@@ -283,4 +314,5 @@ def _tap_message(routing_key: str, trace: dict[str, Any], body: bytes) -> TapMes
         headers=original.get("headers") or {},
         body=_text(body),
         delivery_mode=original.get("delivery_mode"),
+        expiration=original.get("expiration"),
     )

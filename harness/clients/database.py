@@ -137,6 +137,12 @@ class Database:
             "SELECT count(*) AS found FROM pg_stat_activity WHERE usename = %s AND xact_start IS NOT NULL", role
         )
 
+    def waiting_for_locks(self, role: str) -> int:
+        """Sessions of this role that wait for a lock right now, whoever holds it."""
+        return self._number(
+            "SELECT count(*) AS found FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock'", role
+        )
+
     def committing(self) -> int:
         """Sessions whose COMMIT is under way right now."""
         return self._number(

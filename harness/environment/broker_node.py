@@ -6,6 +6,7 @@ Erlang of its own first and takes a third of a second and more. Either lets the 
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -13,17 +14,38 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.processes import ProcessRecord
 from harness.environment.rabbitmq import MEMORY_LIMIT, NODE, USER, VHOST
 from harness.environment.waiting import eventually
+from harness.evidence.records import Topology
 
 _WITHIN_S = 30.0
 _calls = itertools.count()
 _POLICY = "gauntlet"
 _NO_LIMIT = 1_000_000
 _NO_SUCH_POLICY = '{error_string,"Parameterdoesnotexist"}'
+_TOPOLOGY = """\
+Plain=fun(L)->maps:from_list([case E of{K,_,V}->{K,V};_->E end||E<-L]) end,
+Name=fun(R)->element(4,R) end,
+base64:encode_to_string(rabbit_json:encode(#{
+queues=>[#{
+name=>Name(amqqueue:get_name(Q)),durable=>amqqueue:is_durable(Q),
+passing=>amqqueue:is_auto_delete(Q) orelse amqqueue:get_exclusive_owner(Q)=/=none,
+declared=>Plain(amqqueue:get_arguments(Q)),
+policy=>case rabbit_policy:effective_definition(Q) of undefined->#{};P->Plain(P) end}
+||Q<-rabbit_amqqueue:list(VHOST)],
+exchanges=>[#{name=>Name(element(2,X)),durable=>element(4,X)}||X<-rabbit_exchange:list(VHOST)],
+bindings=>[#{exchange=>Name(X),routing_key=>K,queue=>Name(Q)}
+||{binding,X,K,Q,_}<-rabbit_binding:list(VHOST),element(3,Q)=:=queue],
+consumers=>[#{
+queue=>Name(proplists:get_value(queue_name,C)),tag=>proplists:get_value(consumer_tag,C),
+acknowledges=>proplists:get_value(ack_required,C),prefetch=>proplists:get_value(prefetch_count,C)}
+||C<-rabbit_amqqueue:consumers_all(VHOST)]}))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +115,36 @@ class BrokerNode:
         keys = self.evaluate(f"[K||{{binding,{{resource,_,exchange,{_text(exchange)}}},K,_,_}}<-{to_queue}]")
         return set(_texts(keys))
 
+    def topology(self) -> Topology:
+        """Its queues, exchanges, bindings and consumers, as they are now."""
+        # As one text of harmless characters: of anything longer than 32 bytes erl_call shows only the beginning.
+        told = self.evaluate(_TOPOLOGY.replace("VHOST", _text(VHOST)).replace("\n", " "))
+        found: dict[str, Any] = json.loads(base64.b64decode(told.replace('"', "")))
+        queues = [queue | {"arguments": _in_force(queue["declared"], queue["policy"])} for queue in found["queues"]]
+        return msgspec.convert(found | {"queues": queues}, Topology)
+
+    def make_anew(self, queue: str) -> None:
+        """Delete a queue, wait until its consumers are told, and declare it again with its arguments and bindings.
+
+        Without that wait they are sometimes never told: to their channel it is the same queue as before.
+        """
+        said = self.evaluate(
+            f"Name={{resource,{_text(VHOST)},queue,{_text(queue)}}},{{ok,Queue}}=rabbit_amqqueue:lookup(Name),"
+            f"Bindings=rabbit_binding:list_for_destination(Name),User= {_text(USER)},"
+            "Consumed=fun(Channel)->catch rabbit_channel:info(Channel,[consumer_count])end,"
+            "Channels=lists:usort([element(1,Consumer)||Consumer<-rabbit_amqqueue:consumers(Queue)]),"
+            "Before=[{Channel,Consumed(Channel)}||Channel<-Channels],"
+            "{ok,_}=rabbit_amqqueue:delete(Queue,false,false,User),"
+            "Told=fun Again({Channel,Count},Looks)when Looks>0->case Consumed(Channel)of "
+            "Count->timer:sleep(1),Again({Channel,Count},Looks-1);_->ok end end,"
+            "[ok=Told(One,5000)||One<-Before],"
+            "Arguments=amqqueue:get_arguments(Queue),"
+            "element(1,rabbit_amqqueue:declare(Name,true,false,Arguments,none,User)),"
+            "lists:foreach(fun(Binding)->rabbit_binding:add(Binding,User)end,Bindings)"
+        )
+        if said != "ok":
+            raise EnvironmentFailed(f"{NODE} does not make {queue} anew: {said}")
+
     def limit_queue(self, queue: str, *, max_length: int) -> None:
         """From so many ready messages on, let the queue refuse more: whoever publishes gets a nack."""
         definition = _text(json.dumps({"max-length": max_length, "overflow": "reject-publish"}))
@@ -111,6 +163,13 @@ class BrokerNode:
         said = self.evaluate(f"rabbit_policy:delete({_text(VHOST)},{_text(_POLICY)},{_text(USER)})")
         if said not in ("ok", _NO_SUCH_POLICY):
             raise EnvironmentFailed(f"{NODE} does not take the limit of {queue} away: {said}")
+
+
+def _in_force(declared: dict[str, Any], policy: dict[str, Any]) -> dict[str, Any]:
+    """What a queue says of itself comes first, but of two limits the lower one counts."""
+    arguments = {name.removeprefix("x-"): value for name, value in declared.items()}
+    limits = {name: min(value, arguments.get(name, value)) for name, value in policy.items() if isinstance(value, int)}
+    return policy | arguments | limits
 
 
 def _texts(told: str) -> list[str]:

@@ -41,6 +41,8 @@ class Start(msgspec.Struct):
     how: How = "running"
     skew_s: float = 0.0
     """So much its wall clock was fast, in this life (negative: slow)."""
+    exit_code: int | None = None
+    """With which it ended, negative for a signal; None for one that another command has started."""
 
 
 class ProcessRecord(msgspec.Struct, kw_only=True):
@@ -209,6 +211,7 @@ class ManagedProcess:
     def _ended(self, how: How) -> None:
         self.starts[-1].how = how
         self.starts[-1].ended_at = _now()
+        self.starts[-1].exit_code = self.exit_code
         if self.starts[-1].skew_s:
             faketime.clear_up(self.starts[-1].pid)
         self._journal()

@@ -12,6 +12,9 @@ from harness.environment.processes import ProcessRecord, plain_environment
 from harness.environment.stack import Stack
 from harness.target import Target, fill
 
+FAR_FROM_UTC = "<-0930>+09:30"
+"""The time zone that services run in: whoever writes or compares local time is hours wrong, not right by chance."""
+
 
 def records(target: Target, stack: Stack) -> dict[str, ProcessRecord]:
     """How to run each service. The ready path is asked directly, so that a fault on an edge does not hide it."""
@@ -21,10 +24,11 @@ def records(target: Target, stack: Stack) -> dict[str, ProcessRecord]:
     for name, service in [*((name, name) for name in stack.services), *stack.replicas.items()]:
         spec, address = target.services[service], stack.addresses[name]
         known = shared | {"port": address.rpartition(":")[2]}
+        own = {key: fill(text, known) for key, text in spec.environment.items()}
         made[name] = ProcessRecord(
             name=name,
             argv=tuple(fill(word, known) for word in spec.command),
-            environment=plain_environment(home) | {key: fill(text, known) for key, text in spec.environment.items()},
+            environment=plain_environment(home) | {"TZ": FAR_FROM_UTC} | own,
             cwd=stack.source_root,
             ready=f"http://{address}{spec.ready}",
             output="ndjson",

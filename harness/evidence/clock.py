@@ -11,6 +11,11 @@ def wall_now() -> str:
     return _written(datetime.now(UTC))
 
 
+def wall_at(seconds: float) -> str:
+    """A moment that is told in seconds since 1970, as those of files are."""
+    return _written(datetime.fromtimestamp(seconds, UTC))
+
+
 def later(moment: str, seconds: float) -> str:
     """A moment, so many seconds later (or earlier), written in the same way."""
     return _written(datetime.fromisoformat(moment) + timedelta(seconds=seconds))

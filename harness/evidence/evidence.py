@@ -20,7 +20,15 @@ from typing import TypeVar
 import msgspec
 
 from harness.contract.log_lines import Envelope, EventReceived, EventSettled, Line, MetricsSnapshot
-from harness.evidence.log_files import END, BrokenLine, LostLines, ProcessLog, last_line, read_process_log
+from harness.evidence.log_files import (
+    END,
+    BrokenLine,
+    LostLines,
+    ProcessLog,
+    complaints_beside,
+    last_line,
+    read_process_log,
+)
 from harness.evidence.records import (
     Fault,
     HealthProbe,
@@ -33,6 +41,7 @@ from harness.evidence.records import (
     ScenarioRecord,
     Schema,
     TapMessage,
+    Topology,
 )
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, read_json, read_records
 from harness.evidence.sharing import Sharing
@@ -56,6 +65,7 @@ class Evidence:
     faults: tuple[Fault, ...] = ()
     health: tuple[HealthProbe, ...] = ()
     schema: Schema = field(default_factory=Schema)
+    topology: Topology = field(default_factory=Topology)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """What a secret of the stack is for → its text."""
 
@@ -101,6 +111,7 @@ class _Start(msgspec.Struct):
     started_at: str
     ended_at: str | None = None
     skew_s: float = 0.0
+    exit_code: int | None = None
 
 
 class _Process(msgspec.Struct):
@@ -128,6 +139,7 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
             started_at=start.started_at,
             ended_at=start.ended_at,
             skew_s=start.skew_s,
+            exit_code=start.exit_code,
         )
         for name, service in [*((name, name) for name in known.services), *known.replicas.items()]
         for start in known.records[name].starts
@@ -166,12 +178,13 @@ class _Kept:
         self._logs: dict[Path, tuple[object, ProcessLog]] = {}
 
     def read(self, path: Path, start: ProcessStart, sharing: Sharing) -> ProcessLog:
-        status = path.stat()
-        state = (start, status.st_size, status.st_mtime_ns)
+        beside = complaints_beside(path)
+        written = [file.stat() for file in (path, beside) if file.exists()]
+        state = (start, *((file.st_size, file.st_mtime_ns) for file in written))
         known, log = self._logs.pop(path, (None, None))
         if log is None or known != state:
             log = read_process_log(path, start, sharing)
-        if time.time() - status.st_mtime > self.SETTLED_S:
+        if time.time() - max(file.st_mtime for file in written) > self.SETTLED_S:
             self._logs[path] = (state, log)
             if len(self._logs) > self.MOST:
                 del self._logs[next(iter(self._logs))]
@@ -194,6 +207,7 @@ def within(log: ProcessLog, since: str, until: str) -> ProcessLog:
         tuple(lost for lost in log.lost if lost.since <= until and lost.until > since),
         before=_since_it_counted_at_rest(earlier),
         ended_at=log.ended_at,
+        skew_s=log.skew_s,
     )
 
 
@@ -233,7 +247,7 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         tap = read_records(directory.tap_file, TapMessage, sharing)
         operations = read_records(directory.operations_file, Operation, sharing)
         logs = read_logs(directory.run, scenario.stack, sharing)
-    told_more = scenario.format >= 2
+    told_more, told_topology = scenario.format >= 2, scenario.format >= 3
     return Evidence(
         scenario=scenario,
         target=target or load_target(Path(scenario.target)),
@@ -246,6 +260,7 @@ def load_evidence(directory: ScenarioDirectory, target: Target | None = None) ->
         faults=read_records(directory.faults_file, Fault),
         health=read_records(directory.health_file, HealthProbe) if told_more else (),
         schema=read_json(directory.schema_file, Schema) if told_more else Schema(),
+        topology=read_json(directory.topology_file, Topology) if told_topology else Topology(),
         secrets=_secrets(directory.run, scenario.stack),
     )
 

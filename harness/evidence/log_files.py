@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from harness.contract.log_lines import (
     has_half_an_entity,
     http_status_agrees,
 )
-from harness.evidence.clock import later
+from harness.evidence.clock import later, wall_at
 from harness.evidence.disorder import Disorder, disorder, mended
 from harness.evidence.records import ProcessStart
 from harness.evidence.sharing import Sharing
@@ -36,7 +36,9 @@ BEGINNING, END = "", "~"
 JUST_STOPS = "the log just stops"
 """So ends what is said of a process that died of itself: its log is no worse than it was."""
 BLOCK_BYTES, NEAR_THE_END_BYTES = 1 << 18, 1 << 14
-_BAD_ENDS = ("forced", "crashed")
+_BAD_ENDS = {"forced": "it did not end when it was asked to", "crashed": "it ended by itself"}
+COMPLAINTS_BYTES = 1 << 16
+"""Of what a process wrote past its log, so much is looked at: one line would be too much already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class ProcessLog:
     """Of a window: what it wrote before, from its last metrics at rest on, for those tell sums since its start."""
     ended_at: str = BEGINNING
     """When its process was found to have ended; nothing, as long as it has not."""
+    skew_s: float = 0.0
+    """So much its clock was fast; its lines are corrected, what they tell of is not."""
 
 
 @dataclass(slots=True)
@@ -135,14 +139,44 @@ class _Place(msgspec.Struct):
 
 
 def read_process_log(path: Path, start: ProcessStart, sharing: Sharing | None = None) -> ProcessLog:
-    """Read one file. While its process runs, a last line without newline is still being written and is left alone."""
-    sharing = sharing or Sharing()
+    """Read one file. While its process runs, a last line without newline is still being written and is left alone.
+
+    What the process wrote past its log, to stderr, is no line of it: where both are read as one stream, as most do, it
+    stands between the lines.
+    """
+    log = _read_log(path, start, sharing or Sharing())
+    complaints = tuple(_complaints(complaints_beside(path)))
+    return replace(log, broken=(*log.broken, *complaints)) if complaints else log
+
+
+def complaints_beside(path: Path) -> Path:
+    """Where a process's stderr went: beside its log."""
+    return path.with_suffix(".stderr")
+
+
+def _complaints(path: Path) -> Iterable[BrokenLine]:
+    """They do not say when they were written; the file does, of the last of them."""
+    if not path.exists():
+        return
+    status = path.stat()
+    if not status.st_size:
+        return
+    with path.open("rb") as file:
+        texts = file.read(COMPLAINTS_BYTES).decode("utf-8", "backslashreplace").splitlines()
+    ts = wall_at(status.st_mtime)
+    for number, text in enumerate(texts, start=1):
+        if text.strip():
+            yield BrokenLine(path.name, number, ts, "it stands on stderr, past the log", text[:2_000])
+
+
+def _read_log(path: Path, start: ProcessStart, sharing: Sharing) -> ProcessLog:
     lines = _faultless_lines(path, start, sharing)
     if lines:
         instance = lines[0].instance
         return ProcessLog(
-            start.service, instance, start.file, start.how == "killed", tuple(lines), (), (), ended_at=_ended(start)
-        )
+            start.service, instance, start.file, start.how == "killed", tuple(lines), (), (), ended_at=_ended(start),
+            skew_s=start.skew_s,
+        )  # fmt: skip
     log = _read_line_by_line(path, start)
     sharing.share(log.lines)
     return log
@@ -173,7 +207,8 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
             lines += read
     of_one = len({line.instance for line in lines}) == 1
     ended = isinstance(lines[-1], ServiceStopped) if lines and start.how == "stopped" else start.how not in _BAD_ENDS
-    in_time = not (lines and start.ended_at and lines[-1].ts > start.ended_at)
+    ended = ended and not start.fell_dead
+    in_time = not lines or (start.started_at <= lines[0].ts and lines[-1].ts <= (start.ended_at or END))
     return lines if of_one and ended and in_time else []
 
 
@@ -192,12 +227,12 @@ def _read_line_by_line(path: Path, start: ProcessStart) -> ProcessLog:
         reader.report(len(whole) + 1, torn, "the last line is torn: no newline at its end")
     _report_disorder(reader, start)
     lost = [*_holes(reader, start), *_early_end(reader, start)]
-    if start.how in _BAD_ENDS:
-        problem = "it did not end when it was asked to" if start.how == "forced" else "it ended by itself"
+    bad = f"it was asked to end, and fell dead (exit code {start.exit_code})" if start.fell_dead else None
+    if problem := bad or _BAD_ENDS.get(start.how):
         reader.broken.append(BrokenLine(start.file, len(whole), start.ended_at or END, f"{problem}: {JUST_STOPS}", ""))
     return ProcessLog(
         start.service, reader.instance, start.file, start.how == "killed",
-        tuple(reader.lines), tuple(reader.broken), tuple(lost), ended_at=_ended(start),
+        tuple(reader.lines), tuple(reader.broken), tuple(lost), ended_at=_ended(start), skew_s=start.skew_s,
     )  # fmt: skip
 
 
@@ -244,9 +279,10 @@ def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
 
 
 def _early_end(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
-    """A process that was asked to stop says ``service.stopped`` last; without it, the end of its log is missing."""
+    """A process that was asked to stop says ``service.stopped`` last; without it, the end of its log is missing, unless
+    it fell dead."""
     ended = any(isinstance(line, ServiceStopped) for line in reversed(reader.lines))
-    if start.how == "stopped" and not ended:
+    if start.how == "stopped" and not ended and not start.fell_dead:
         first = max((seq for seq, _, _ in reader.positions), default=-1) + 1
         yield LostLines(start.service, reader.instance, start.file, first, None, reader.last_ts, END)
 
@@ -254,8 +290,15 @@ def _early_end(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
 def _report_disorder(reader: _Reader, start: ProcessStart) -> None:
     """Whatever stands where it was not written. Mends the reader's positions, so that one alteration is no hole."""
     reader.positions, altered = mended(reader.positions)
-    found = [*altered, *disorder(reader.positions), *_after_its_end(reader, start)]
+    outside = (*_before_its_start(reader, start), *_after_its_end(reader, start))
+    found = [*altered, *disorder(reader.positions), *outside]
     reader.broken += [BrokenLine(reader.file, one.number, one.ts, one.problem, "") for one in found]
+
+
+def _before_its_start(reader: _Reader, start: ProcessStart) -> Iterable[Disorder]:
+    if reader.positions and reader.positions[0][1] < start.started_at:
+        _seq, ts, number = reader.positions[0]
+        yield Disorder(number, start.started_at, f"ts {ts} is before {start.started_at}, when its process was started")
 
 
 def _after_its_end(reader: _Reader, start: ProcessStart) -> Iterable[Disorder]:

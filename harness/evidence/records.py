@@ -70,15 +70,25 @@ class Fault(Struct, frozen=True, kw_only=True):
     """When its undoing began, which may take effect before ``healed_at``."""
     drawn: bool = False
 
+    @property
+    def repeats(self) -> bool:
+        """Something passed twice where it should have passed once."""
+        return self.kind.startswith("duplicate")
+
 
 class HealthProbe(Struct, frozen=True, kw_only=True):
-    """One question whether a service is ready, and the answer. ``process``: which of its processes was asked."""
+    """One question whether a service is ready, and the answer. ``process``: which of its processes was asked.
+
+    ``consumers``: of the queues that the service consumes, the fewest consumers that the broker knew of right before;
+    None where nobody looked.
+    """
 
     service: str
     process: str
     asked_at: str
     answered_at: str
     ready: bool
+    consumers: int | None = None
 
 
 class ScenarioRecord(Struct, frozen=True, kw_only=True):
@@ -98,7 +108,8 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     awaited: tuple[str, ...] = ()
     error: str | None = None
     format: int = 1
-    """Which evidence there has to be: 1 (older runs) had neither ``health.ndjson`` nor ``schema.json``."""
+    """Which evidence there has to be: 1 (the oldest runs) had neither ``health.ndjson`` nor ``schema.json``, and 2 no
+    ``topology.json``."""
     clock: tuple[str, int] | None = None
     """One moment on both clocks, wall and monotonic, so that operations and lines can be compared."""
     again: str | None = None
@@ -119,6 +130,8 @@ class Message(Struct, frozen=True, kw_only=True):
     headers: dict[str, Any]
     body: str
     delivery_mode: int | None = None
+    expiration: str | None = None
+    """When it may be thrown away, if nobody has taken it by then."""
 
 
 class TapMessage(Message, frozen=True, kw_only=True):
@@ -271,6 +284,47 @@ class Schema(Struct, frozen=True):
     unique: tuple[UniqueRow, ...] = ()
 
 
+class QueueRow(Struct, frozen=True):
+    """``arguments``: those in force, whether the queue was declared with them or a policy gives them; no ``x-``.
+
+    ``passing``: it goes with its connection or with its last consumer.
+    """
+
+    name: str
+    durable: bool
+    passing: bool
+    arguments: dict[str, Any]
+
+
+class ExchangeRow(Struct, frozen=True):
+    name: str
+    durable: bool
+
+
+class BindingRow(Struct, frozen=True):
+    exchange: str
+    routing_key: str
+    queue: str
+
+
+class ConsumerRow(Struct, frozen=True):
+    """``prefetch``: so much it is sent before it has settled any; 0 is no limit."""
+
+    queue: str
+    tag: str
+    acknowledges: bool
+    prefetch: int
+
+
+class Topology(Struct, frozen=True):
+    """What the broker itself knows of its queues, how they are reached, and who takes from them."""
+
+    queues: tuple[QueueRow, ...] = ()
+    exchanges: tuple[ExchangeRow, ...] = ()
+    bindings: tuple[BindingRow, ...] = ()
+    consumers: tuple[ConsumerRow, ...] = ()
+
+
 How = Literal["running", "stopped", "forced", "killed", "crashed"]
 """``stopped``: asked to end, and did. ``forced``: asked to end, and did not, so it was ended. ``killed``: by a fault of
 ours, which explains what it left undone. ``crashed``: ended by itself, which explains nothing."""
@@ -286,3 +340,10 @@ class ProcessStart(Struct, frozen=True, kw_only=True):
     ended_at: str | None = None
     skew_s: float = 0.0
     """So much its wall clock was fast: the timestamps of its lines are corrected by it when they are read."""
+    exit_code: int | None = None
+    """With which it ended, negative for a signal; None for one whose end we have only been told of."""
+
+    @property
+    def fell_dead(self) -> bool:
+        """It was asked to end, and did not end of its own will, but of the asking."""
+        return self.how == "stopped" and bool(self.exit_code)

@@ -6,8 +6,8 @@
     RUN/logs/STACK/SERVICE-N.ndjson  what each process start wrote on stdout, untouched: the one copy of the log lines
     RUN/stacks/STACK/stack.json      what was up (with credentials: mode 0600)
     RUN/scenarios/SLUG/              scenario.json, operations.ndjson, faults.ndjson, tap.ndjson, resting.ndjson,
-                                     sinks.ndjson, rows.json, health.ndjson, schema.json, and verdict.json, which
-                                     judging writes anew
+                                     sinks.ndjson, rows.json, health.ndjson, schema.json, topology.json, and
+                                     verdict.json, which judging writes anew
 """
 
 from __future__ import annotations
@@ -107,6 +107,10 @@ class ScenarioDirectory:
     @property
     def schema_file(self) -> Path:
         return self.root / "schema.json"
+
+    @property
+    def topology_file(self) -> Path:
+        return self.root / "topology.json"
 
     @property
     def verdict_file(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.evidence.recording import Recording
-from harness.evidence.records import Received, RestingMessage, Rows, ScenarioRecord, Schema, TapMessage
+from harness.evidence.records import Received, RestingMessage, Rows, ScenarioRecord, Schema, TapMessage, Topology
 from harness.evidence.run_directory import ScenarioDirectory, write_json, write_records
 
 
@@ -19,6 +19,7 @@ def write_evidence(
     received: Sequence[Received],
     rows: Rows,
     schema: Schema | None = None,
+    topology: Topology | None = None,
 ) -> None:
     """Write all files of one scenario. ``scenario.json`` comes last: a folder that has it is complete."""
     write_records(directory.operations_file, recording.operations)
@@ -29,4 +30,5 @@ def write_evidence(
     write_json(directory.rows_file, rows)
     write_records(directory.health_file, recording.health)
     write_json(directory.schema_file, schema or Schema())
+    write_json(directory.topology_file, topology or Topology())
     write_json(directory.scenario_file, scenario)

@@ -304,7 +304,7 @@ class Life:
         if rule.action == "create_deal":
             self._deal_created(flow, span)
         else:
-            self._webhook_called(flow, span, rule, execution, attempt, 200 if good else 503)
+            self._webhook_called(flow, span, "/hooks", execution, rule.rule_id, attempt, 200 if good else 503)
         self._line(
             flow, "automation", "action.completed", "succeeded" if good else "failed", span, parent,
             level="info" if good else "warning", **shared, duration_ms=self._ms(),
@@ -336,14 +336,14 @@ class Life:
         self._handled(flow, event, self._published(flow, event, span), ())
 
     def _webhook_called(
-        self, flow: Flow, parent: str, rule: RuleRow, execution: str, attempt: int, status: int
+        self, flow: Flow, parent: str, place: str, key: str, rule_id: str | None, attempt: int = 1, status: int = 200
     ) -> None:
         call = self._span()
         self._line(
             flow, "automation", "call.sent", "sent", call, parent, peer="webhook", method="POST",
             route="127.0.0.1:4711", attempt=attempt,
         )  # fmt: skip
-        self._sunk("/hooks", status, execution, flow, rule.rule_id)
+        self._sunk(place, status, key, flow, rule_id)
         self._line(
             flow, "automation", "call.completed", "ok" if status < 400 else "server_error", call, parent,
             level="info" if status < 400 else "warning", peer="webhook", http_status=status, duration_ms=self._ms(),
@@ -370,7 +370,7 @@ class Life:
         copy = self._copied(message, queue, attempt=most, dead_letter_reason=reason)
         self.told.resting.append(RestingMessage(exchange="", routing_key=queue, queue=queue, **copy))
         alert = self._uuid()
-        self._sunk(self._target.alert_path, 200, alert, flow, None)
+        self._webhook_called(flow, span, self._target.alert_path, alert, None)
         self.told.alerts.append(AlertRow(alert, flow.event_id, flow.correlation_id, reason, True))
         self.told.expected.append(ExpectedDeadLetter(correlation_id=flow.correlation_id, reason=reason))
 

@@ -1,0 +1,136 @@
+"""Counting false alarms: what counts as one, what is kept, how a record goes on. Without stacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.checks.judge import ScenarioVerdict
+from harness.checks.run_verdict import RunVerdict
+from harness.checks.verdict import Finding, Result
+from harness.environment.failures import EnvironmentFailed
+from harness.evidence.clean import CleanRecord, CleanRun
+from harness.evidence.explored import Explored, Ran
+from harness.evidence.run_directory import RunDirectory, write_json
+from reports.clean import bound, markdown, run_line
+from scenarios.kill_matrix import clean
+from scenarios.kill_matrix.clean import clean_runs, code_digest
+from tests.conftest import Gauntlet
+
+RECORD = CleanRecord(seed=1, code="abc", began_at="2026-01-01", machine="m", workers=2, schedules=3)
+GREEN = ScenarioVerdict(scenario="a", verdict="pass", results=())
+FINDING = Finding(property="schema", says="a column is odd")
+RED = ScenarioVerdict(
+    scenario="b", verdict="fail",
+    results=(Result(property="schema", status="fail", seen=1, floor=0, findings=(FINDING,)),),
+)  # fmt: skip
+
+
+class Ended:
+    """Stands for the commands of a run: what they leave behind."""
+
+    def __init__(self, *gates: ScenarioVerdict, chaos: str = "pass") -> None:
+        self.gates, self.chaos = gates, chaos
+        self.commands: list[list[str]] = []
+
+    def __call__(self, words: list[str], run: RunDirectory) -> None:
+        self.commands.append(words)
+        if words[0] == "gate":
+            verdict = RunVerdict(verdict=self.gates[-1].verdict, scenarios=self.gates)
+            write_json(run.verdict_file, verdict)
+        else:
+            ran = Ran(name="explore 1", schedule="cut", verdict=self.chaos, failed=("schema",))  # type: ignore[arg-type]
+            write_json(run.root / "explore.json", Explored(seed=1, ran=(ran,)))
+
+
+def ran(monkeypatch: pytest.MonkeyPatch, folder: Path, ended: Ended, *, runs: int = 1, keep: bool = False) -> CleanRun:
+    monkeypatch.setattr(clean, "_run", ended)
+    return list(clean_runs(RECORD, runs, folder, lambda number, part: None, keep=keep))[-1]
+
+
+def test_green_runs_raise_no_alarm_and_leave_no_evidence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert ran(monkeypatch, tmp_path, Ended(GREEN)).alarms == ()
+    assert list(tmp_path.iterdir()) == []
+    ran(monkeypatch, tmp_path, Ended(GREEN), keep=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["001-chaos", "001-gate"]
+
+
+def test_whatever_is_not_green_is_an_alarm_and_its_run_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    doubtful = ScenarioVerdict(scenario="c", verdict="unknown", results=())
+    run = ran(monkeypatch, tmp_path, Ended(GREEN, doubtful, RED, chaos="fail"))
+    assert [(alarm.part, alarm.scenario, alarm.says) for alarm in run.alarms] == [
+        ("gate", "c", "unknown"),
+        ("gate", "b", "schema: a column is odd"),
+        ("chaos", "explore 1", "schema: cut"),
+    ]
+    assert {Path(alarm.run) for alarm in run.alarms} == set(tmp_path.iterdir())
+
+
+def test_each_run_has_a_seed_of_its_own_and_no_bug_is_planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ended = Ended(GREEN)
+    ran(monkeypatch, tmp_path, ended, runs=3)
+    seeds = [word for words in ended.commands for word in words if word.startswith("--seed")]
+    assert (len(seeds), len(set(seeds))) == (6, 3)
+    assert ended.commands[0][-3:] == ["--", "--deselect", "scenarios/test_canary.py"]
+
+
+def test_a_run_that_judged_nothing_is_no_green_one(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFailed, match="exit code 3"):
+        clean._run(["gate", "--no-such-option"], RunDirectory(tmp_path / "x"))
+
+
+def test_the_bound_is_three_of_n_and_alarms_are_counted_by_run() -> None:
+    run = CleanRun(number=1, seed=1, scenarios=2)
+    quiet = msgspec.structs.replace(RECORD, runs=(run,) * 100)
+    assert bound(quiet) == "0 of 100 runs raised an alarm: fewer than 3.0% do (95 %, 3 of N)"
+    assert "A run is a whole gate and 3 schedules" in markdown(quiet)
+    assert run_line(run, 5) == "run 1 of 5: no alarm in 2 scenarios, seed 1, 0 s"
+
+
+def test_a_record_of_other_code_is_not_continued(gauntlet: Gauntlet, tmp_path: Path) -> None:
+    write_json(tmp_path / "clean.json", RECORD)
+    code, told = gauntlet("clean", "--run-dir", tmp_path)
+    assert code == 3
+    assert f"abc, now {code_digest()}" in " ".join(told.split())
+
+
+CATALOGUE = """
+[B1]
+name = "a bug"
+story = "It breaks."
+source = "common"
+expect = ["{expect}"]
+scenario = "explore"
+[[B1.edit]]
+file = "system_under_test/crm/app.py"
+old = "nowhere to be found"
+new = "x"
+"""
+
+
+@pytest.mark.parametrize(
+    ("expect", "words", "says"),
+    [
+        ("stage_chains", [], "did you mean stage_chain?"),
+        ("zzz", [], "there are: one_deal_per_lead"),
+        ("schema", ["B2"], "no bug 'B2'; there are: B1"),
+    ],
+)
+def test_a_catalogue_from_elsewhere_is_checked_first(
+    gauntlet: Gauntlet, tmp_path: Path, expect: str, words: list[str], says: str
+) -> None:
+    file = tmp_path / "bugs.toml"
+    file.write_text(CATALOGUE.format(expect=expect))
+    code, told = gauntlet("bugs", *words, "--catalogue", file, "--run-dir", tmp_path / "run")
+    assert (code, says in told) == (3, True), told
+
+
+def test_a_stale_bug_is_told_and_is_not_killed(gauntlet: Gauntlet, tmp_path: Path) -> None:
+    file = tmp_path / "bugs.toml"
+    file.write_text(CATALOGUE.format(expect="schema"))
+    code, told = gauntlet("bugs", "--catalogue", file, "--run-dir", tmp_path / "run")
+    assert code == 1
+    assert "0 of 1 killed, 1 stale" in told
+    assert "1 stale" in (tmp_path / "run" / "kill-matrix.md").read_text()
