@@ -52,7 +52,7 @@ BUGS = {
     "unknown name": bug("minutes > 2"),
     "breaks the test's module": bug("is_early", old="is_late"),
     "stale": bug("seconds > 0", old="seconds > 3"),
-    "endless": bug("all(iter(int, 1))"),
+    "endless": bug("any(iter(int, 1))"),
 }
 
 

@@ -116,15 +116,15 @@ def test_a_refused_request_that_left_no_line_fails() -> None:
     assert finding.correlation_id == uid("created")
 
 
-@pytest.mark.parametrize("known_by", ["event.stored", "event.published"])
-def test_a_rule_that_did_not_look_at_an_event_is_missed_whichever_line_tells_its_type(known_by: str) -> None:
-    story = created_lead(Story())
-    moved_lead(story)
-    received(story, "moved", "d1")
-    settled(story, "moved", "d1")
-    unknown = {"event.stored", "event.published"} - {known_by}
-    says = {finding.says for finding in TRACE.check(happy_evidence(story.without(*unknown, event="moved"))).findings}
-    assert f"received → rule evaluated: missing rule.evaluated of {RULE}" in says
+@pytest.mark.parametrize(("event_type", "flow"), [("lead.created", "created"), ("lead.stage.changed", "moved")])
+def test_an_enabled_rule_that_nobody_looked_at_fails_in_a_flow_that_is_whole_otherwise(
+    event_type: str, flow: str
+) -> None:
+    """Also where another rule has looked at the same event."""
+    rules = (*RULES, replace_rule(rule_id="the unseen one", event_type=event_type))
+    finding = the_finding(TRACE.check(happy_evidence(rows=happy_rows(rules=rules))))
+    assert finding.says == "received → rule evaluated: missing rule.evaluated of the unseen one"
+    assert finding.correlation_id == uid(flow)
 
 
 def test_an_answered_request_whose_lines_may_be_lost_is_unknown(tmp_path: Path) -> None:
