@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from harness.audit.decode import Fault
+from harness.audit.decode import Fault, at_the_time_of
 from harness.audit.engines import Engine
 from harness.audit.mapping import Mapping
 from harness.audit.second_look import Candidate, FlowReport, LookTask, look_again
@@ -76,6 +76,8 @@ class Audit:
         self._numbers = [0] * len(sources)
         self._runs: dict[int, list[Run]] = defaultdict(list)
         self._faults: dict[tuple[int, int], Fault] = {}
+        self._untimed: dict[int, list[int]] = defaultdict(list)
+        self._last: dict[int, str] = {}
         self._latest = ""
         self._refused = 0
 
@@ -87,6 +89,7 @@ class Audit:
             for span in engine(audit_span, tasks):
                 self._take(span, index)
                 on_lines(sum(span.lines.values()), span.bytes)
+            self._tell_the_time(self._last)  # where no line follows, it is about as old as the one before
             sequences = judge_runs(run for source in sorted(self._runs) for run in self._runs[source])
             flows = self._judge_flows(engine, index, sequences)
         self.report.findings = sorted(
@@ -108,9 +111,13 @@ class Audit:
             run.number += self._numbers[source]
             self._join(self._runs[source], run)
         self._refused += span.refused
+        self._tell_the_time(span.first)
+        self._last |= span.last
         for source, fault in span.faults[: MOST_FAULTS - len(self._faults)]:
             fault = msgspec.structs.replace(fault, number=fault.number + self._numbers[source])
             self._faults[source, fault.number] = fault
+            if fault.ts is None:
+                self._untimed[source].append(fault.number)
         for block in span.index:
             block.number += self._numbers[block.source]
             index.add(block)
@@ -119,6 +126,12 @@ class Audit:
             self.report.lines += lines
         self.report.bytes += span.bytes
         self.report.memory_kb = max(self.report.memory_kb, span.memory_kb)
+
+    def _tell_the_time(self, moments: dict[int, str]) -> None:
+        """What was refused at the end of a span and did not tell its time is about as old as the next line."""
+        for source, ts in moments.items():
+            for number in self._untimed.pop(source, ()):
+                self._faults[source, number] = at_the_time_of(ts, self._faults[source, number])
 
     @staticmethod
     def _join(runs: list[Run], run: Run) -> None:

@@ -96,10 +96,14 @@ def _line_by_line(block: Block, decode: DecodeLine) -> Page:
 
 
 def _timed(fault: Fault, lines: list[Line], numbers: list[int]) -> Fault:
-    """A line that does not tell its time is about as old as the next one."""
-    if fault.ts is not None or not lines:
-        return fault
-    return msgspec.structs.replace(fault, ts=lines[min(bisect(numbers, fault.number), len(lines) - 1)].ts)
+    """A line that does not tell its time is about as old as the next one; without one in its block, it has to wait."""
+    after = bisect(numbers, fault.number)
+    return at_the_time_of(lines[after].ts, fault) if after < len(lines) else fault
+
+
+def at_the_time_of(ts: str, fault: Fault) -> Fault:
+    """Unless it tells its time itself."""
+    return msgspec.structs.replace(fault, ts=ts) if fault.ts is None else fault
 
 
 _PLACE = re.compile(rb'"(ts|service|instance|correlation_id)" *: *"([^"\\]*)"|"(seq)" *: *(\d+)')

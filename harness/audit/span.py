@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from heapq import heappop, heapreplace
@@ -14,7 +15,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from harness.audit.blocks import Block, blocks
-from harness.audit.decode import Fault, read_closely, read_page
+from harness.audit.decode import Fault, at_the_time_of, read_closely, read_page
 from harness.audit.mapping import Mapping
 from harness.audit.sequence import Run, SequenceWatch
 from harness.audit.sources import Piece
@@ -42,7 +43,8 @@ class BlockIndex(Struct):
 class SpanReport(Struct):
     """What an audit of a span tells. Numbers of lines count from the beginning of each of its pieces.
 
-    ``refused``: how many faulty lines there were; of very many, only the first are among ``faults``.
+    ``refused``: how many faulty lines there were; of very many, only the first are among ``faults``. ``first`` and
+    ``last``: the ts of the first and the last line of each source.
     """
 
     balance: Balance
@@ -54,6 +56,8 @@ class SpanReport(Struct):
     latest: str = ""
     memory_kb: int = 0
     refused: int = 0
+    first: dict[int, str] = {}
+    last: dict[int, str] = {}
 
 
 def flow_hash(correlation_id: str) -> int:
@@ -93,6 +97,7 @@ class _SpanAudit:
         numbered = task.mapping is None or task.mapping.numbers_lines
         self._watches = {piece.source: SequenceWatch(piece.name) for piece in task.pieces if numbered}
         self._report = SpanReport(self._ledger.balance())
+        self._untimed: dict[int, list[int]] = defaultdict(list)
 
     def take(self, source: int, block: Block) -> str:
         """Audit one block; the ts of its last line. Nothing of it is kept, so the next one finds warm memory."""
@@ -107,17 +112,28 @@ class _SpanAudit:
         report.index.append(BlockIndex(source, block.offset, len(block.data), block.number, hashes.tobytes()))
         report.lines[source] = report.lines.get(source, 0) + block.lines
         report.bytes += len(block.data) + block.oversized
+        if page.lines:
+            self._tell_the_time(source, page.lines[0].ts)
         if page.faults:
             report.refused += len(page.faults)
-            report.faults += [(source, fault) for fault in page.faults[: MOST_FAULTS - len(report.faults)]]
+            for fault in page.faults[: MOST_FAULTS - len(report.faults)]:
+                if fault.ts is None:
+                    self._untimed[source].append(len(report.faults))
+                report.faults.append((source, fault))
         if source in self._watches:
             self._watches[source].follow(page)
         if not page.lines:
             return ""
-        ts = page.lines[-1].ts
+        ts = report.last[source] = page.lines[-1].ts
         if ts > report.latest:
             report.latest = ts
         return ts
+
+    def _tell_the_time(self, source: int, ts: str) -> None:
+        """The last lines of the block before, if they were refused and did not tell their time, have waited for it."""
+        self._report.first.setdefault(source, ts)
+        for at in self._untimed.pop(source, ()):
+            self._report.faults[at] = source, at_the_time_of(ts, self._report.faults[at][1])
 
     def report(self) -> SpanReport:
         self._report.balance = self._ledger.balance()
