@@ -202,8 +202,11 @@ def test_an_event_that_dies_again_after_its_replay_raises_two_alerts() -> None:
     again = [line for line in dead() if kind_of(line) == "event.dead_lettered"]
     story = Story()
     story.write("automation", "dead_letter.replayed", "replay", event="moved")
-    result = judged(message(status=500), alert(), lines=[*dead(), *again, *story.lines], resting=(resting("moved"),))
+    lines, rests = [*dead(), *again, *story.lines], (resting("moved"),)
+    result = judged(message(status=500), alert(), lines=lines, resting=rests)
     assert "died 2 times and raised 1 alerts" in the_finding(result).says
+    second = alert(key=uid("second"))
+    assert judged(message(status=500), alert(), second, lines=lines, resting=rests).status == "pass"
 
 
 def test_a_timer_that_fires_long_after_its_stage_was_left_fails() -> None:
