@@ -100,15 +100,21 @@ class Relay:
                 pass
 
     async def _send(self, connection: Connection, rows: list[Row]) -> bool:
-        for wave in _waves(rows):
+        """Whether all of them are gone. What is not taken holds up the later events of its entity, and no others."""
+        stuck: set[tuple[str, str]] = set()
+        for whole in _waves(rows):
+            wave = [row for row in whole if _entity(row) not in stuck]
+            if not wave:
+                continue
             sent = await self._publish(wave)
             with cut_after(connection, self._profile.database_deadline_s):
                 await connection.execute(self._mark_sent, (sent,))
             for event_id in sent:
                 del self._attempts[event_id]
-            if len(sent) < len(wave):
+            stuck |= {_entity(row) for row in wave if row["event_id"] not in sent}
+            if stuck and not self._publisher.ready:
                 return False
-        return True
+        return not stuck
 
     async def _publish(self, rows: list[Row]) -> list[str]:
         """The ids of those that the broker confirmed."""
@@ -160,13 +166,16 @@ def _waves(rows: list[Row]) -> Iterator[list[Row]]:
     wave: list[Row] = []
     in_flight: set[tuple[str, str]] = set()
     for row in rows:
-        entity = (row["entity_type"], row["entity_id"])
-        if entity in in_flight:
+        if _entity(row) in in_flight:
             yield wave
             wave, in_flight = [], set()
         wave.append(row)
-        in_flight.add(entity)
+        in_flight.add(_entity(row))
     yield wave
+
+
+def _entity(row: Row) -> tuple[str, str]:
+    return row["entity_type"], row["entity_id"]
 
 
 def _message(service: str, row: Row, span_id: str) -> Message:
