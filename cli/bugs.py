@@ -51,9 +51,9 @@ def bugs(
     """Plant bugs into the system: each has to turn a run red, and for the right reason.
 
     Each bug goes into a copy of the system, on a stack of its own. The scenarios that are likely to find it come first;
-    one that survives the gate also meets a crash sweep, the nightly scenarios and chaos at random. The first red ends
-    it: killed if a property fails that the bug is expected to break, wrong reason otherwise. Exit code 1 unless all
-    are killed. kill-matrix.json and kill-matrix.md of the run directory hold everything.
+    one that survives the gate also meets a crash sweep, the nightly scenarios and chaos at random. A bug is killed as
+    soon as a property fails that it is expected to break; what is red for others alone is red for the wrong reason.
+    Exit code 1 unless all are killed. kill-matrix.json and kill-matrix.md of the run directory hold everything.
     """
     from rich.console import Console
 

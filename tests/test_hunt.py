@@ -71,7 +71,7 @@ SOME = bug()
 def hunted(
     tmp_path: Path, *scripts: str, bug: Bug = SOME, within_s: float = WITHIN_S, exhaustive: bool = False
 ) -> Hunted:
-    found = [Scripted(f"stage{number}", (), script) for number, script in enumerate(scripts)]
+    found = [Scripted(f"stage{number}", (), script=script) for number, script in enumerate(scripts)]
     hunting = Hunting(seed=1, within_s=within_s, exhaustive=exhaustive)
     return hunt("B1", bug, tmp_path, found, hunting, lambda bug, stage: None)
 
@@ -88,7 +88,25 @@ def test_red_for_another_property_or_for_none_is_the_wrong_reason(tmp_path: Path
     assert (by_itself.outcome, "no property" in by_itself.says) == ("wrong reason", True)
 
 
-def test_the_first_red_ends_it(tmp_path: Path) -> None:
+def test_a_wrong_reason_is_no_end_while_there_may_be_a_right_one(tmp_path: Path) -> None:
+    one = hunted(tmp_path, "judged('a', 'trace_complete'); time.sleep(0.5); judged('b', 'stage_chain')")
+    assert (one.outcome, one.scenario, len(one.judged)) == ("killed", "b", 2)
+
+
+def test_a_whole_stage_that_is_red_for_wrong_reasons_alone_is_the_end(tmp_path: Path) -> None:
+    one = hunted(tmp_path, "judged('a', 'trace_complete')", "judged('b', 'stage_chain')")
+    assert (one.outcome, [seen.scenario for seen in one.judged]) == ("wrong reason", ["a"])
+
+
+def test_one_scenario_that_is_red_for_a_wrong_reason_is_not_the_end(tmp_path: Path) -> None:
+    narrow = Scripted("likely", (), True, "judged('a', 'trace_complete')")
+    wide = Scripted("gate", (), False, "judged('b', 'stage_chain')")
+    hunting = Hunting(seed=1, within_s=WITHIN_S)
+    one = hunt("B1", bug(), tmp_path, [narrow, wide], hunting, lambda bug, stage: None)
+    assert (one.outcome, one.scenario) == ("killed", "b")
+
+
+def test_the_first_red_for_a_right_reason_ends_it(tmp_path: Path) -> None:
     began = time.monotonic()
     one = hunted(tmp_path, "judged('a', 'stage_chain'); time.sleep(600)", "judged('b')")
     assert (one.outcome, [seen.scenario for seen in one.judged]) == ("killed", ["a"])
@@ -176,7 +194,7 @@ def test_many_bugs_are_hunted_side_by_side_and_told_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scripted(bug: Bug, known: object, target: object) -> Iterable[Stage]:
-        return [Scripted("s", (), f"judged('a', {'stage_chain' if bug.name == 'seen' else ''!r})")]
+        return [Scripted("s", (), script=f"judged('a', {'stage_chain' if bug.name == 'seen' else ''!r})")]
 
     monkeypatch.setattr("scenarios.kill_matrix.bugs.stages", scripted)
     bugs = {"B2": bug(), "B1": bug(old="nowhere")}
@@ -196,7 +214,7 @@ def test_an_interrupted_hunt_ends_what_it_has_started(tmp_path: Path) -> None:
     found: list[Hunted] = []
     body = threading.Thread(
         target=lambda: found.append(
-            hunt("B1", bug(), tmp_path, [Scripted("s", (), script)], hunting, lambda bug, stage: None)
+            hunt("B1", bug(), tmp_path, [Scripted("s", (), script=script)], hunting, lambda bug, stage: None)
         )
     )
     body.start()

@@ -1,4 +1,7 @@
-"""Hunting one bug: plant it into a copy of the system, run stage after stage, stop at the first red."""
+"""Hunting one bug: plant it into a copy of the system, run stage after stage, stop when it is red for a right reason.
+
+A red for a wrong reason is no end: a gate that it turns red goes on as well, and may say the right thing elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def hunt(
         tell(name, stage.name)
         run = RunDirectory(folder / f"{number}-{stage.name}")
         chase.run(stage.command(run_dir=run.root, source_root=source, seed=hunting.seed), run)
-        if chase.over:
+        if chase.over or (chase.red and not stage.narrow and not hunting.exhaustive):
             break
     return chase.told(time.monotonic() - began)
 
@@ -69,13 +72,16 @@ class _Chase:
 
     @property
     def over(self) -> bool:
-        return self._ended is not None or (self._red is not None and not self.hunting.exhaustive)
+        return self._ended is not None or (self._right(self.red) and not self.hunting.exhaustive)
 
     @property
-    def _red(self) -> Judged | None:
+    def red(self) -> Judged | None:
         """The first scenario that was red for a right reason, or else the first that was red at all."""
         reds = [one for one in self.judged if one.verdict == "fail"]
-        return next((one for one in reds if set(one.failed) & set(self.bug.expect)), reds[0] if reds else None)
+        return next(filter(self._right, reds), reds[0] if reds else None)
+
+    def _right(self, one: Judged | None) -> bool:
+        return one is not None and bool(set(one.failed) & set(self.bug.expect))
 
     def run(self, command: list[str], run: RunDirectory) -> None:
         """Run one stage until it ends, something is red, the time is over or somebody has had enough."""
@@ -147,7 +153,7 @@ class _Chase:
 
     def told(self, took_s: float) -> Hunted:
         """Everything about it. A red outweighs how the hunt ended."""
-        red = self._red
+        red = self.red
         by = tuple(prop for prop in self.bug.expect if red is not None and prop in red.failed)
         outcome, says = self._ended or ("survived", f"{len(self.judged)} scenarios were green")
         if red is not None:

@@ -21,10 +21,14 @@ _EXPLORE = ("--for", "2m", "--shrink-for", "1s")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One command that runs scenarios, without what says where its evidence goes and which code it runs on."""
+    """One command that runs scenarios, without what says where its evidence goes and which code it runs on.
+
+    ``narrow``: it is one scenario of many. What is red there for a wrong reason may be red elsewhere for a right one.
+    """
 
     name: str
     words: tuple[str, ...]
+    narrow: bool = False
 
     def command(self, *, run_dir: Path, source_root: Path, seed: int) -> list[str]:
         """All of it, on one stack."""
@@ -36,7 +40,7 @@ def stages(bug: Bug, known: Mapping[str, Bug], target: Target) -> Iterator[Stage
     """The scenario that the bug names, if there is one, then all others. ``known``: bugs whose killers are known."""
     hinted = bug.scenario if is_scenario(bug.scenario) else ""
     if hinted:
-        yield Stage("likely", _pytest(f"scenarios/{hinted}"))
+        yield Stage("likely", _pytest(f"scenarios/{hinted}"), narrow=True)
     sweeps = [_sweep(service) for service in _touched(bug, target)]
     asked_for_chaos = {"crash sweep": sweeps, "explore": [_explore()]}
     first = next((found for name, found in asked_for_chaos.items() if bug.scenario.startswith(name)), [])
