@@ -64,8 +64,8 @@ class HuntView:
         at_work = [
             Text(f"… {bug} {stage}, {now - since:.0f} s", "cyan") for bug, (stage, since) in _copy(self._running)
         ]
-        waiting = self._of - len(self._ended) - len(at_work)
-        tail = Text(f"{counts_text(self._ended)}, {max(0, waiting)} waiting · {now - self._began:.0f} s")
+        far = f"{len(self._ended)} of {self._of} hunted"
+        tail = Text(f"{far}{f': {counts_text(self._ended)}' if self._ended else ''} · {now - self._began:.0f} s")
         return Group(*map(hunted_text, self._ended[-_SHOWN:]), *at_work, tail)
 
 
