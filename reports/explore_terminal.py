@@ -5,39 +5,28 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from harness.evidence.explored import Discovery, Explored, Ran
+from reports.live_view import LiveView
 
 _SHOWN = 8
 _STYLES = {"pass": "green", "fail": "bold red", "unknown": "yellow"}
 _MARKS = {"pass": "✓", "fail": "✗", "unknown": "?"}
 
 
-class ExploreView:
+class ExploreView(LiveView):
     """Listens to an exploration or a replay. On a terminal a table that changes, elsewhere a line for each schedule."""
 
     def __init__(self, console: Console, *, title: str, for_s: float | None = None) -> None:
-        self._console, self._title, self._for_s = console, title, for_s
-        self._began = time.monotonic()
+        super().__init__(console)
+        self._title, self._for_s = title, for_s
         self._ran: list[Ran] = []
         self._latest: deque[Ran] = deque(maxlen=_SHOWN)
         self._phase = ""
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-
-    def __enter__(self) -> ExploreView:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def ran(self, one: Ran) -> None:
         self._ran.append(one)
@@ -49,10 +38,6 @@ class ExploreView:
         self._phase = text
         if self._live is None:
             self._console.print(f"… {text}", soft_wrap=True, highlight=False, markup=False)
-
-    def tick(self) -> None:
-        if self._live is not None:
-            self._live.update(self._screen(), refresh=True)
 
     def _screen(self) -> RenderableType:
         since = time.monotonic() - self._began

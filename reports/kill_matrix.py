@@ -6,13 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from harness.evidence.hunted import Hunted, Judged, KillMatrix, Outcome
+from reports.live_view import LiveView
 
 _STYLES: dict[Outcome, str] = {
     "killed": "green",
@@ -27,24 +26,14 @@ _SHOWN = 12
 _KEY = "**K** killed for a right reason · w red for another reason · ? unknown · · green · blank: not run"
 
 
-class HuntView:
+class HuntView(LiveView):
     """Listens to a hunt. On a terminal a screen that changes, elsewhere a line for each bug."""
 
     def __init__(self, console: Console, *, of: int) -> None:
-        self._console, self._of = console, of
-        self._began = time.monotonic()
+        super().__init__(console)
+        self._of = of
         self._running: dict[str, tuple[str, float]] = {}
         self._ended: list[Hunted] = []
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-
-    def __enter__(self) -> HuntView:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def runs(self, bug: str, stage: str) -> None:
         self._running[bug] = (stage, time.monotonic())
@@ -54,10 +43,6 @@ class HuntView:
         self._ended.append(one)
         if self._live is None:
             self._console.print(hunted_text(one), soft_wrap=True)
-
-    def tick(self) -> None:
-        if self._live is not None:
-            self._live.update(self._screen(), refresh=True)
 
     def _screen(self) -> RenderableType:
         now = time.monotonic()

@@ -14,8 +14,10 @@ import pytest
 from chaos.seeded_bugs.catalogue import Bug, Edit, load_catalogue
 from harness.environment.waiting import eventually
 from harness.evidence.hunted import Hunted, Judged, KillMatrix
+from harness.evidence.run_directory import RunDirectory
 from harness.target import load_target
 from reports.kill_matrix import hunted_text, markdown, summary
+from scenarios.kill_matrix import hunt as hunt_module
 from scenarios.kill_matrix.bugs import hunt_all
 from scenarios.kill_matrix.hunt import Hunting, hunt
 from scenarios.kill_matrix.stages import Stage, is_scenario, likely, stages, whole_gate
@@ -88,8 +90,19 @@ def test_red_for_another_property_or_for_none_is_the_wrong_reason(tmp_path: Path
     assert (by_itself.outcome, "no property" in by_itself.says) == ("wrong reason", True)
 
 
-def test_a_wrong_reason_is_no_end_while_there_may_be_a_right_one(tmp_path: Path) -> None:
-    one = hunted(tmp_path, "judged('a', 'trace_complete'); time.sleep(0.5); judged('b', 'stage_chain')")
+def test_a_wrong_reason_is_no_end_while_there_may_be_a_right_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    first_began = hunt_module._first_began
+
+    def noticing(run: RunDirectory, stack: str) -> str:
+        seen.touch()
+        return first_began(run, stack)
+
+    monkeypatch.setattr(hunt_module, "_first_began", noticing)
+    noticed = f"while not Path({str(seen)!r}).exists(): time.sleep(0.01)"
+    one = hunted(tmp_path, f"judged('a', 'trace_complete')\n{noticed}\njudged('b', 'stage_chain')")
     assert (one.outcome, one.scenario, len(one.judged)) == ("killed", "b", 2)
 
 

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.seeded_bugs.catalogue import Bug, CatalogueError, plant
@@ -36,7 +36,8 @@ class Hunting:
     within_s: float
     exhaustive: bool = False
     source_root: Path = PROJECT_ROOT
-    interrupted: threading.Event = threading.Event()  # noqa: RUF009  # one for the process: Ctrl-C ends all
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    """Once it is set, every bug of this hunt ends where it is."""
 
 
 def hunt(
