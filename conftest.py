@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,22 @@ from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
+from harness.evidence.outcomes import read_outcomes
+from harness.evidence.present import Present, forget_presents, write_present
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
+from reports.after import write_reports
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
+from scenarios.outcomes import FOLDER, OutcomeWriter
 from scenarios.selection import choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
 _RUN = pytest.StashKey[RunDirectory]()
 _VERDICT = pytest.StashKey[RunVerdict]()
+_REPORTS = pytest.StashKey[list[str]]()
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -56,6 +62,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_testnodedown(node: Any) -> None:
     """xdist: a worker is done; all of them have left out the same."""
     node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("gauntlet_left_out", {})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(OutcomeWriter(partial(run_of, config)))
 
 
 # --- the run directory, one for all workers ---------------------------------------------------------------------
@@ -105,9 +116,8 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
     """This worker's stack, booted when a scenario first needs it and again when one has left it unfit."""
     run = run_of(request.config)
     record = read_json(run.run_file, RunRecord)
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     target = load_target(Path(record.target_file))
-    with Stacks(target, run, worker=worker, source_root=Path(record.source_root)) as stacks:
+    with Stacks(target, run, worker=_worker(), source_root=Path(record.source_root)) as stacks:
         yield stacks
 
 
@@ -121,8 +131,25 @@ def world(request: pytest.FixtureRequest, stacks: Stacks) -> World:
         _note_environment_failure(run, str(failure))
         raise
     record = read_json(run.run_file, RunRecord)
-    name = request.node.nodeid.removeprefix("scenarios/")
-    return World(stack, stacks.target, run, name=name, seed=record.seed, since=since)
+    name = request.node.nodeid.removeprefix(FOLDER)
+    world = World(stack, stacks.target, run, name=name, seed=record.seed, since=since)
+    world.recording.on_broken = partial(_tell_present, run, name)
+    return world
+
+
+def _worker() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def _tell_present(run: RunDirectory, scenario: str, broken: tuple[str, ...] = ()) -> None:
+    """Whoever watches the run sees what goes on."""
+    write_present(run, Present(worker=_worker(), scenario=scenario, since=wall_now(), broken=broken))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.nodeid.startswith(FOLDER):
+        _tell_present(run_of(item.config), item.nodeid.removeprefix(FOLDER))
 
 
 @pytest.fixture
@@ -167,28 +194,38 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     run = run_of(config)
     sweep(run.root)
+    forget_presents(run)
     if not run.scenarios():
+        _write_reports(config, None)
         return
-    terminal: pytest.TerminalReporter = config.pluginmanager.getplugin("terminalreporter")
-    verdict = summarise(run, failures=_failures_without_verdict(terminal, run))
+    verdict = summarise(run, failures=_failures_without_verdict(run))
     write_json(run.verdict_file, verdict)
     config.stash[_VERDICT] = verdict
+    _write_reports(config, verdict)
     if session.exitstatus == pytest.ExitCode.OK and verdict.verdict != "pass":
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def _write_reports(config: pytest.Config, verdict: RunVerdict | None) -> None:
+    run = run_of(config)
+    if read_outcomes(run):
+        config.stash[_REPORTS] = write_reports(run, verdict)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if _VERDICT in config.stash:
+        run = run_of(config)
+        said = {outcome.scenario: outcome.says for outcome in read_outcomes(run) if outcome.says}
         terminalreporter.section("gauntlet")
-        terminalreporter.write_line(run_text(config.stash[_VERDICT], run_of(config).root))
-        terminalreporter.write_line(coverage_line(coverage_of(run_of(config))))
+        terminalreporter.write_line(run_text(config.stash[_VERDICT], run.root, said=said))
+        terminalreporter.write_line(coverage_line(coverage_of(run)))
+    for line in config.stash.get(_REPORTS, []):
+        terminalreporter.write_line(line)
     for why, count in config.stash.get(_LEFT_OUT, {}).items():
         terminalreporter.write_line(f"left out: {count} scenarios, {why}")
 
 
-def _failures_without_verdict(terminalreporter: pytest.TerminalReporter, run: RunDirectory) -> list[str]:
+def _failures_without_verdict(run: RunDirectory) -> list[str]:
     """Tests that failed without evidence to judge: a canary that lived, a stack that did not boot."""
     judged = {read_json(directory.scenario_file, ScenarioRecord).name for directory in run.scenarios()}
-    failed = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
-    names = (report.nodeid.removeprefix("scenarios/") for report in failed)
-    return sorted({name for name in names if name not in judged})
+    return sorted({one.scenario for one in read_outcomes(run) if one.how != "passed"} - judged)

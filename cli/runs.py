@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
 @WORKERS
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
-@click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("-q", "--quiet", is_flag=True, help="No line for what is green: only what is not, and the verdict.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; all else goes to stderr.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
 @SEED
 @RUN_DIR
@@ -49,6 +50,7 @@ def gate(
     workers: int,
     only: str | None,
     quiet: bool,
+    as_json: bool,
     nightly: bool,
     seed: int | None,
     run_dir: Path | None,
@@ -58,10 +60,14 @@ def gate(
     """Run all scenarios and judge them.
 
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    On a terminal you see what each worker is at, and what is broken right now. For CI there are junit.xml and
+    summary.md beside the evidence, and annotations where GITHUB_ACTIONS says so.
+
     What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
     """
     import pytest
 
+    from cli.gate_progress import GateProgress, past_pytest
     from harness.environment.servers import find_servers
 
     load_target(target)
@@ -72,13 +78,26 @@ def gate(
         str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
         f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
         "-p", "no:hypothesispytest",  # no scenario needs it, and every process of pytest would wait a second for it
+        "--no-header", "--tb=no", "-rN", "-o", "console_output_style=classic",  # what went wrong is told once, at the end
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
-    sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
+    run = RunDirectory(run_dir)
+    with past_pytest(to_stderr=as_json) as console:
+        code = _exit_code(int(pytest.main(arguments, plugins=[GateProgress(run, console, quiet=quiet)])), run)
+    if as_json:
+        click.echo(_as_json(run, code))
+    sys.exit(code)
+
+
+def _as_json(run: RunDirectory, exit_code: int) -> bytes:
+    """What check --json says, with the place of the run and the code with which the gate ends."""
+    judged = run.verdict_file.exists()
+    verdict = msgspec.json.decode(run.verdict_file.read_bytes()) if judged else {"verdict": "unknown"}
+    return msgspec.json.format(msgspec.json.encode({"run": str(run.root), "exit_code": exit_code} | verdict), indent=2)
 
 
 def _exit_code(pytest_code: int, run: RunDirectory) -> int:

@@ -42,7 +42,7 @@ def find_flow(run: RunDirectory, beginning: str) -> OneFlow:
         raise EvidenceError(f"{len(found)} flows of {run.root} begin with {beginning!r}, such as {some}")
     ((correlation_id, directory),) = found.items()
     target = load_target(Path(read_json(run.run_file, RunRecord).target_file))
-    return _one_flow(load_evidence(directory, target), correlation_id)
+    return one_flow(load_evidence(directory, target), correlation_id)
 
 
 def _mentions(run: RunDirectory, beginning: str) -> Iterator[tuple[str, ScenarioDirectory]]:
@@ -87,7 +87,8 @@ def _content(path: Path) -> bytes:
         raise EvidenceError(f"{path}: {error}") from error
 
 
-def _one_flow(evidence: Evidence, correlation_id: str) -> OneFlow:
+def one_flow(evidence: Evidence, correlation_id: str) -> OneFlow:
+    """A flow of this evidence, judged."""
     lines = [line for line in evidence.lines if isinstance(line, InBand) and line.correlation_id == correlation_id]
     if not lines:
         return OneFlow(correlation_id, evidence, None)
