@@ -55,6 +55,12 @@ class GateProgress:
             self._view.ended(result_so_far(self._run, report.nodeid.removeprefix("scenarios/")))
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Its tracebacks are kept with the outcomes; the summary tells what they lead to."""
+        if session.config.get_verbosity() <= 0:
+            session.config.option.tbstyle = "no"
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
         if config.get_verbosity() > 0:
             return None

@@ -78,7 +78,7 @@ def gate(
         str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
         f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
         "-p", "no:hypothesispytest",  # no scenario needs it, and every process of pytest would wait a second for it
-        "--no-header", "--tb=no", "-rN", "-o", "console_output_style=classic",  # what went wrong is told once, at the end
+        "--no-header", "--tb=short", "-rN", "-o", "console_output_style=classic",  # cli.gate_progress tells the rest
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []

@@ -1,4 +1,5 @@
-"""What every gate leaves behind for other programs: JUnit's XML, a summary in Markdown, GitHub's annotations."""
+"""What every gate leaves behind for other programs: JUnit's XML, a summary in Markdown, results for
+Allure, annotations for GitHub."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from pathlib import Path
 from harness.checks.run_verdict import RunRecord, RunVerdict
 from harness.evidence.run_directory import RunDirectory, read_json
 from harness.target import load_target
+from reports.allure import write_allure_results
+from reports.allure.write import RESULTS
 from reports.ci.annotations import error_annotations
 from reports.ci.junit import junit_xml
 from reports.ci.summary import summary_markdown
@@ -38,7 +41,11 @@ def write_reports(
             with Path(job).open("a", encoding="utf-8") as file:
                 file.write(text)
 
-    said = [line for name, write in {JUNIT: junit, SUMMARY: summary}.items() for line in _attempt(name, write)]
+    def allure() -> None:
+        write_allure_results(run, results)
+
+    writers = {JUNIT: junit, SUMMARY: summary, RESULTS: allure}
+    said = [line for name, write in writers.items() for line in _attempt(name, write)]
     return [*said, *(error_annotations(results) if environment.get("GITHUB_ACTIONS") == "true" else ())]
 
 

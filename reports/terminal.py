@@ -162,7 +162,7 @@ def _run_lines(verdict: RunVerdict, run: Path, said: Mapping[str, str]) -> Itera
     reds = [scenario for scenario in verdict.scenarios if scenario.verdict != "pass"]
     for scenario in reds:
         yield from _scenario_lines(scenario)
-        if scenario.error:
+        if scenario.error and not scenario.findings:
             yield from _last_words(said.get(scenario.scenario, ""))
     yield from _cause_lines(verdict.causes, run, of=len(reds), in_full=1)
     for failure in verdict.failures:
