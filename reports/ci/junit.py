@@ -46,10 +46,8 @@ def junit_xml(results: Sequence[ScenarioResult], *, began_at: str) -> bytes:
 
 def _add_case(suite: ElementTree.Element, result: ScenarioResult, tag: str) -> None:
     place, _, name = result.name.rpartition("::")
-    about = {
-        "classname": _clean(f"scenarios.{place.removesuffix('.py')}" if place else "gauntlet"),
-        "name": _clean(name),
-    }
+    module = f"scenarios.{place.removesuffix('.py')}" if place else "gauntlet"
+    about = {"classname": _clean(module), "name": _clean(name)}
     about |= {"file": result.file} if result.file else {}
     about |= {"line": str(result.line)} if result.line else {}
     case = ElementTree.SubElement(suite, "testcase", about, time=f"{result.took_s:.3f}")

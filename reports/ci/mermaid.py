@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from harness.checks.verdict import Finding
 from harness.contract.log_lines import (
     SERVICES,
     ActionCompleted,
@@ -37,15 +38,19 @@ _PLAIN = re.compile(r"[^A-Za-z0-9 _./(){}→×✗…-]")
 _CLIENT, _DATABASE, _BROKER, _OTHER = "client", "database", "broker", "other"
 
 
-def sequence_diagram(found: FlowFinding) -> str:
-    """The whole diagram, without a fence around it; at most 60 arrows, around the first break."""
+def sequence_diagram(found: FlowFinding, claim: Finding) -> str:
+    """The whole diagram, without a fence around it; at most 60 arrows, around the first break.
+
+    ``claim``: what is wrong with the flow, for one in which no causal edge is broken.
+    """
     arrows = [arrow for arrow in _arrows(found) if arrow]
+    if not found.broken:
+        arrows.append(_note(claim.service or found.flow.lines[-1].service, f"✗ {claim.says}"))
     first_break = next((at for at, arrow in enumerate(arrows) if "✗" in arrow), 0)
     begin = max(0, min(first_break - _BEFORE, len(arrows) - MOST_ARROWS))
     shown = arrows[begin : begin + MOST_ARROWS]
-    services = dict.fromkeys(line.service for line in found.flow.lines)
     told = "\n".join(shown)
-    ends = [name for name in (_CLIENT, *services, _OTHER, _DATABASE, _BROKER) if re.search(rf"\b{name}\b", told)]
+    ends = [name for name in (_CLIENT, *SERVICES, _OTHER, _DATABASE, _BROKER) if re.search(rf"\b{name}\b", told)]
     lines = ["sequenceDiagram", *(f"    participant {name}" for name in ends)]
     lines += [_note(ends[0], f"{begin} earlier steps are left out")] if begin else []
     lines += shown
@@ -90,7 +95,7 @@ def _arrow(line: InBand, calls: set[str]) -> str:
         case EventReceived():
             return _from_to(_BROKER, "->>", me, f"{line.queue}{_again(line.attempt)}")
         case RuleEvaluated() | ActionCompleted():
-            return _note(me, f"{kind_of(line)} {line.rule_id} {line.status}")
+            return "" if line.status == "not_matched" else _note(me, f"{kind_of(line)} {line.rule_id} {line.status}")
         case EventSettled():
             return _from_to(me, "-->>", _BROKER, line.status)
         case EventDeadLettered():

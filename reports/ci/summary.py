@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness.checks.causes import Cause
-from harness.checks.one_flow import OneFlow, one_flow
+from harness.checks.one_flow import one_flow
 from harness.checks.run_verdict import RunRecord, RunVerdict
 from harness.evidence.evidence import load_evidence
 from harness.evidence.run_directory import RunDirectory, read_json
@@ -17,7 +17,7 @@ from reports.results import ScenarioResult
 
 MOST_CAUSES, MOST_SCENARIOS = 10, 30
 _MARKS = {"pass": "✅ PASS", "fail": "❌ FAIL", "unknown": "❔ UNKNOWN"}
-_SYNTAX = re.compile(r"([\\`*_{}\[\]()#+!|~$@&-])")
+_SYNTAX = re.compile(r"([\\`*_{}\[\]()#+!|~$@&])")
 
 
 def summary_markdown(
@@ -40,9 +40,7 @@ def _lines(
         yield from _cause(number, cause)
     if len(causes) > MOST_CAUSES:
         yield f"\n… and {len(causes) - MOST_CAUSES} more causes"
-    if causes and (worst := worst_flow(causes, results, target)) and worst.judged:
-        yield from ("", f"### The worst flow, `{worst.correlation_id}`", "", "```mermaid")
-        yield from (sequence_diagram(worst.judged), "```")
+    yield from _worst_flow(causes, results, target)
     yield from _not_green([result for result in results if result.kind != "pass"])
 
 
@@ -69,14 +67,18 @@ def _not_green(results: Sequence[ScenarioResult]) -> Iterator[str]:
         yield f"| … and {len(results) - MOST_SCENARIOS} more | | |"
 
 
-def worst_flow(causes: Sequence[Cause], results: Sequence[ScenarioResult], target: Target) -> OneFlow | None:
-    """The flow that shows the gravest cause that has one. Raises EvidenceError."""
+def _worst_flow(causes: Sequence[Cause], results: Sequence[ScenarioResult], target: Target) -> Iterator[str]:
+    """The flow that shows the gravest cause that has one."""
     folders = {result.name: result.directory for result in results}
-    for cause in causes:
-        directory = folders.get(cause.example.scenario or "")
-        if cause.example.correlation_id and directory:
-            return one_flow(load_evidence(directory, target), cause.example.correlation_id)
-    return None
+    for example in (cause.example for cause in causes):
+        directory = folders.get(example.scenario or "")
+        if not example.correlation_id or directory is None:
+            continue
+        flow = one_flow(load_evidence(directory, target), example.correlation_id)
+        if flow.judged is not None:
+            yield from ("", f"### The worst flow, `{flow.correlation_id}`", "", "```mermaid")
+            yield from (sequence_diagram(flow.judged, example), "```")
+            return
 
 
 def escaped(text: str) -> str:
