@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.environment import faketime
+from harness.environment import allure, faketime
 from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
 from harness.environment.folders import cache_folder
 
@@ -131,6 +131,13 @@ def look_around() -> dict[str, Program]:
             Found((), clock) if (clock := faketime.library()) else "libfaketime was not found",
             faketime.apt_line(),
             "only the faults of a clock",
+            needed=False,
+        ),
+        allure.PACKAGE: Program(
+            "Allure Report",
+            allure.missing() or Found(_numbers(allure.VERSION) or (), allure.program() or Path()),
+            allure.remedy(),
+            "only gauntlet report --allure",
             needed=False,
         ),
     }

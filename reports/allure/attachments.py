@@ -18,7 +18,7 @@ from harness.evidence.records import Fault, Operation, ScenarioRecord
 from reports.timeline import timeline_svg
 
 MOST_TRACES = 5
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 128 * 1024
 """Of each log: what was written last."""
 
 
