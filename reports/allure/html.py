@@ -40,7 +40,7 @@ def draw_allure_report(run: RunDirectory) -> Path:
     if done.returncode != 0 or not index.exists():
         said = (done.stdout + done.stderr).strip()[-2_000:]
         raise EnvironmentFailed(
-            f"{' '.join(command)} ended with exit code {done.returncode} (it needs Node.js {allure.OLDEST_NODE}): {said}"
+            f"{' '.join(command)} ended with exit code {done.returncode} (it needs Node.js {allure.OLDEST_NODE}):\n{said}"
         )
     for page in (run.root / REPORT).rglob("*.html"):
         page.write_bytes(_TELLS_ON_THE_READER.sub(b"", page.read_bytes()))
