@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import allure
 import pytest
 
+from harness.checks.causes import causes_of
 from harness.checks.coverage import coverage_of
+from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
@@ -174,11 +177,21 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     except Exception as error:
         verdict = stacks.conclude(world, f"{type(error).__name__}: {error}")
         item.add_report_section("call", "verdict", scenario_text(verdict, run_of(item.config).root))
+        _attach_for_allure(item.config, verdict)
         raise
     verdict = stacks.conclude(world, None)
+    _attach_for_allure(item.config, verdict)
     if verdict.verdict != "pass":
         pytest.fail(scenario_text(verdict, run_of(item.config).root), pytrace=False)
     return outcome
+
+
+def _attach_for_allure(config: pytest.Config, verdict: ScenarioVerdict) -> None:
+    """For those who run pytest with --alluredir; what a gate leaves for Allure is made of its run directory."""
+    if config.getoption("allure_report_dir", None):
+        allure.attach(scenario_text(verdict, run_of(config).root), "verdict", allure.attachment_type.TEXT)
+        for cause in causes_of(verdict.findings):
+            allure.attach("\n".join(cause.example.trace), f"trace: {cause.title}", allure.attachment_type.TEXT)
 
 
 # --- the end ----------------------------------------------------------------------------------------------------

@@ -110,15 +110,33 @@ def _logged(correlation_id: str, lines: Sequence[InBand], above: Sequence[Span])
             stored_in.setdefault(line.event_id, line.span_id)
         elif isinstance(line, EventPublished):
             published_in.setdefault(line.event_id, line.span_id)
-    for span_id, members in grouped.items():
-        span = _span(correlation_id, span_id, members)
-        first = members[0]
-        if span.parent_id is None and isinstance(first, EventPublished):
-            span = replace(span, parent_id=stored_in.get(first.event_id))
-        elif span.parent_id is None and isinstance(first, HttpRequestReceived) and len(above) == 1:
-            span = replace(span, parent_id=above[0].span_id)
-        causes = dict.fromkeys(published_in.get(line.causation_id) for line in members if line.causation_id)
-        yield replace(span, causes=tuple(c for c in causes if c and c not in (span_id, span.parent_id)))
+    spans = [_span(correlation_id, span_id, members) for span_id, members in grouped.items()]
+    spans = [_under(span, stored_in, above) for span in spans]
+    parents = {span.span_id: span.parent_id for span in spans}
+    for span in spans:
+        causes = dict.fromkeys(published_in.get(line.causation_id) for line in span.lines if line.causation_id)
+        known = set(_ancestry(span.span_id, parents))
+        yield replace(span, causes=tuple(cause for cause in causes if cause and cause not in known))
+
+
+def _under(span: Span, stored_in: Mapping[str | None, str], above: Sequence[Span]) -> Span:
+    """The same, with the parent that its log leaves out."""
+    first = span.lines[0]
+    if span.parent_id is None and isinstance(first, EventPublished):
+        return replace(span, parent_id=stored_in.get(first.event_id))
+    if span.parent_id is None and isinstance(first, HttpRequestReceived) and len(above) == 1:
+        return replace(span, parent_id=above[0].span_id)
+    return span
+
+
+def _ancestry(span_id: str, parents: Mapping[str, str | None]) -> Iterator[str]:
+    """A span and all above it, each once: a log may claim a circle."""
+    seen: set[str] = set()
+    above: str | None = span_id
+    while above is not None and above not in seen:
+        seen.add(above)
+        yield above
+        above = parents.get(above)
 
 
 def _span(correlation_id: str, span_id: str, members: Sequence[InBand]) -> Span:

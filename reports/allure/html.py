@@ -33,15 +33,18 @@ def draw_allure_report(run: RunDirectory) -> Path:
     config = run.root / "allurerc.json"
     config.write_text(json.dumps(_config(run), indent=2), encoding="utf-8")
     command = [str(allure.node()), str(allure.program()), "generate", "--config", str(config), str(run.root / RESULTS)]
-    done = subprocess.run(
-        command, cwd=run.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_WITHIN_S
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=run.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            timeout=_WITHIN_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentFailed(f"{' '.join(command)} has not ended within {_WITHIN_S} s") from error
     index = run.root / REPORT / "index.html"
     if done.returncode != 0 or not index.exists():
         said = (done.stdout + done.stderr).strip()[-2_000:]
-        raise EnvironmentFailed(
-            f"{' '.join(command)} ended with exit code {done.returncode} (it needs Node.js {allure.OLDEST_NODE}):\n{said}"
-        )
+        ended = f"ended with exit code {done.returncode}; it needs Node.js {allure.OLDEST_NODE}"
+        raise EnvironmentFailed(f"{' '.join(command)} {ended}:\n{said}")
     for page in (run.root / REPORT).rglob("*.html"):
         page.write_bytes(_TELLS_ON_THE_READER.sub(b"", page.read_bytes()))
     return index
