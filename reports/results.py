@@ -41,9 +41,11 @@ class ScenarioResult:
     @property
     def headline(self) -> str:
         """Why it is not green, in one line."""
-        causes = self.verdict.findings if self.verdict else []
-        lines = [causes[0].says] if causes else [line.strip() for line in self.text.splitlines()[1:] if line.strip()]
-        return (lines[0] if lines else self.kind)[:_ONE_LINE]
+        if self.verdict and self.verdict.findings:
+            return self.verdict.findings[0].says[:_ONE_LINE]
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        told = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]  # pytest marks what matters
+        return [*(lines[1:] if self.verdict else told + lines), self.kind][0][:_ONE_LINE]
 
 
 def results_of(run: RunDirectory, verdict: RunVerdict | None) -> list[ScenarioResult]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from reports.results import ScenarioResult
 
-MOST = 10
-"""GitHub shows no more of a step."""
+MOST, MOST_CHARACTERS = 10, 4_000
+"""GitHub shows no more of a step, and of a message not much more."""
 
 
 def error_annotations(results: Sequence[ScenarioResult]) -> Iterator[str]:
@@ -19,7 +19,7 @@ def error_annotations(results: Sequence[ScenarioResult]) -> Iterator[str]:
         place = {"file": result.file, "line": str(result.line or "")} if result.file else {}
         place |= {"title": f"{result.kind}: {result.name.rpartition('::')[2]}"}
         told = ",".join(f"{key}={_property(value)}" for key, value in place.items() if value)
-        yield f"::error {told}::{_message(result.text or result.kind)}"
+        yield f"::error {told}::{_message((result.text or result.kind)[:MOST_CHARACTERS])}"
 
 
 def _message(text: str) -> str:
