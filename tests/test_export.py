@@ -244,6 +244,7 @@ def test_arrows_lead_from_slice_to_slice_of_another_process(run: RunDirectory) -
         ("create_lead", "POST /things"),
         ("move_stage", "POST /things"),
         ("publish deal.created", "process automation.events"),
+        ("publish lead.created", "process automation.events"),
         ("publish lead.stage.changed", "process automation.events"),
     ]
     assert starts.keys() == ends.keys()

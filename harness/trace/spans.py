@@ -81,7 +81,7 @@ def _asked(evidence: Evidence, operation: Operation) -> Span | None:
     if evidence.scenario.clock is None or (wall_ns := moment_ns(evidence.scenario.clock[0])) is None:
         return None
     shift_ns = wall_ns - evidence.scenario.clock[1]
-    name = f"{evidence.scenario.name} {operation.operation_id}"
+    name = f"{operation.correlation_id} {operation.operation_id}"
     status = str(operation.http_status or "no answer")
     return Span(
         span_id=md5(name.encode(), usedforsecurity=False).hexdigest()[:16],
