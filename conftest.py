@@ -16,10 +16,12 @@ from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
+from harness.evidence.code_digest import code_digest
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
+from reports.page import write_page
 from reports.terminal import run_text, scenario_text
 from scenarios.selection import choose, likely_first
 from scenarios.stacks import Stacks
@@ -80,6 +82,7 @@ def _new_run(config: pytest.Config) -> RunDirectory:
         began_at=wall_now(),
         command=tuple(sys.argv),
         whole=bool(config.getoption("--whole")),
+        code=code_digest(Path(config.getoption("--source-root"))),
     )
     write_json(run.run_file, record)
     return run
@@ -181,7 +184,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if _VERDICT in config.stash:
         terminalreporter.section("gauntlet")
         terminalreporter.write_line(run_text(config.stash[_VERDICT], run_of(config).root))
-        terminalreporter.write_line(coverage_line(coverage_of(run_of(config))))
+        run, coverage = run_of(config), coverage_of(run_of(config))
+        terminalreporter.write_line(coverage_line(coverage))
+        page = write_page(run, verdict=config.stash[_VERDICT], coverage=coverage)
+        terminalreporter.write_line(f"to look at: {page}")
     for why, count in config.stash.get(_LEFT_OUT, {}).items():
         terminalreporter.write_line(f"left out: {count} scenarios, {why}")
 

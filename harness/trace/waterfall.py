@@ -7,7 +7,7 @@ published, a message in a queue until it is received, a caller until its peer ha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
@@ -173,7 +173,9 @@ def _client(evidence: Evidence, correlation_id: str) -> Iterator[Step]:
     wall, monotonic_ns = evidence.scenario.clock
     for asked in evidence.operations:
         if asked.correlation_id == correlation_id:
-            first, last = (_moment(later(wall, (ns - monotonic_ns) / 1e9)) for ns in (asked.invoked_ns, asked.returned_ns))
+            first, last = (
+                _moment(later(wall, (ns - monotonic_ns) / 1e9)) for ns in (asked.invoked_ns, asked.returned_ns)
+            )
             if first is not None and last is not None:
                 name = " ".join(filter(None, (asked.action.replace("_", " "), asked.arguments.get("stage"))))
                 told = "no answer" if asked.http_status is None else str(asked.http_status)
@@ -193,18 +195,21 @@ def _sinks(evidence: Evidence, correlation_id: str) -> Iterator[Step]:
 def _logged(flow: Flow, evidence: Evidence) -> Iterator[Step]:
     killed = {log.instance: log.ended_at for log in evidence.logs if log.killed}
     log = _Log(flow, {name: at for name, ended in killed.items() if (at := _moment(ended)) is not None})
-    return chain(log.requests(), log.publishes(), log.deliveries(), log.actions(), log.calls(), log.moments(), log.timers())
+    return chain(
+        log.requests(), log.publishes(), log.deliveries(), log.actions(), log.calls(), log.moments(), log.timers()
+    )
 
 
 class _Log:
     """The lines of a flow, and how far each unfinished piece of work can have come. ``killed``: when, by instance."""
 
-    def __init__(self, flow: Flow, killed: Mapping[str, float]) -> None:
+    def __init__(self, flow: Flow, killed: dict[str, float]) -> None:
         self._flow, self._killed = flow, killed
         self._last_of = {line.instance: _at(line) for line in flow.lines} | killed
-        self._types: dict[str | None, str] = {}
-        for line in (*flow.of(RuleEvaluated), *flow.of(EventPublished), *flow.of(EventStored)):
-            self._types[line.event_id] = line.event_type
+        known: tuple[Sequence[RuleEvaluated | EventPublished | EventStored], ...] = (
+            flow.of(RuleEvaluated), flow.of(EventPublished), flow.of(EventStored),
+        )  # fmt: skip
+        self._types: dict[str | None, str] = {line.event_id: line.event_type for line in chain(*known)}
         self._left_hand = self._leavings()
 
     def requests(self) -> Iterator[Step]:
@@ -237,7 +242,9 @@ class _Log:
         """The wait in the queue, and what was done with the message."""
         ends = {line.delivery_id: line for line in self._flow.of(EventSettled)}
         again = {line.delivery_id for line in self._flow.of(EventDeduplicated)}
-        matched = {line.parent_span_id: line.rule_id for line in self._flow.of(RuleEvaluated) if line.status == "matched"}
+        matched = {
+            line.parent_span_id: line.rule_id for line in self._flow.of(RuleEvaluated) if line.status == "matched"
+        }
         for line in self._flow.of(EventReceived):
             what, end = self._types.get(line.event_id, "event"), ends.get(line.delivery_id)
             before = [left for left in self._left_hand.get(line.event_id, ()) if left[0] <= _at(line)]
@@ -270,7 +277,10 @@ class _Log:
         """What takes no time."""
         for line in self._flow.of(EventDeadLettered):
             yield Step(line.service, "moment", f"dead letter: {line.reason}", _at(line), _at(line), line.error or "")
-        for acted in (*self._flow.of(DeadLetterReplayed), *self._flow.of(DeadLetterDiscarded)):
+        hands: tuple[Sequence[DeadLetterReplayed | DeadLetterDiscarded], ...] = (
+            self._flow.of(DeadLetterReplayed), self._flow.of(DeadLetterDiscarded),
+        )  # fmt: skip
+        for acted in chain(*hands):
             yield Step(acted.service, "moment", f"dead letter {acted.status}", _at(acted), _at(acted), acted.actor)
 
     def timers(self) -> Iterator[Step]:

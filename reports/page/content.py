@@ -190,7 +190,9 @@ def _drawn(flow: OneFlow, claim: Claim | None = None) -> Drawn:
     if len(tree) > MOST_TREE:
         tree = [*tree[:MOST_TREE], f"… and {len(tree) - MOST_TREE} more lines"]
     scenario = flow.evidence.scenario.name
-    return Drawn(flow.correlation_id, scenario, svg(waterfall(flow.evidence, flow.correlation_id, flow.judged, claim)), tree)
+    return Drawn(
+        flow.correlation_id, scenario, svg(waterfall(flow.evidence, flow.correlation_id, flow.judged, claim)), tree
+    )
 
 
 def _example(verdict: RunVerdict, scenarios: _Scenarios) -> Iterator[Drawn]:
@@ -203,7 +205,9 @@ def _example(verdict: RunVerdict, scenarios: _Scenarios) -> Iterator[Drawn]:
     ]  # fmt: skip
     if whole:
         evidence = scenarios.evidence(min(whole)[1])
-        (longest, _), *_ = Counter(line.correlation_id for line in evidence.lines if isinstance(line, InBand)).most_common(1)
+        (longest, _), *_ = Counter(
+            line.correlation_id for line in evidence.lines if isinstance(line, InBand)
+        ).most_common(1)
         yield _drawn(flow_of(evidence, longest))
 
 
@@ -218,9 +222,7 @@ def _doubts(scenarios: Iterable[ScenarioVerdict]) -> Iterator[tuple[str, str, st
 _FIRST = ("fail", "unknown", "pass")
 
 
-def _scenario_rows(
-    verdict: RunVerdict, causes: Sequence[Told], scenarios: _Scenarios
-) -> list[ScenarioRow]:
+def _scenario_rows(verdict: RunVerdict, causes: Sequence[Told], scenarios: _Scenarios) -> list[ScenarioRow]:
     """What is not green first."""
     seen_in: dict[str, list[int]] = defaultdict(list)
     for told in causes:

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import floor, log10
+from textwrap import wrap
 
 from markupsafe import Markup
 
 from harness.trace.waterfall import FaultWindow, Sort, Step, Waterfall
 from reports.page.template import render, style
 
-_ROW, _HEAD, _AXIS, _LEGEND = 30, 24, 22, 26
-_WIDEST = 54
+_ROW, _SECOND, _HEAD, _AXIS, _LEGEND = 30, 15, 24, 22, 26
+_WIDEST, _WIDEST_BOLD = 54, 46
 """So many characters of a text fit beside the bars, and on a telephone."""
 _MOST_FAULTS = 6
-_TICKS = 6
+_THINNEST = 0.2
+_TICKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Bar:
     x: float
     width: float
     sort: Sort
-    label: str
+    label: Sequence[str]
     took: str
     says: str
     title: str
@@ -48,6 +50,7 @@ class Shade:
     x: float
     width: float
     label: str
+    reach: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,8 @@ def _picture(shown: Waterfall) -> Picture:
         y += _HEAD
         for step in steps:
             bars.append(_bar(step, y, scale))
-            y += _ROW
-    missing = [f"{bar.label} in {lane}" for lane, steps in shown.lanes.items() for bar in _missing(steps, scale)]
+            y += _ROW + _SECOND * (len(bars[-1].label) - 1)
+    missing = [f"{lane}: {_name(step)}" for lane, steps in shown.lanes.items() for step in steps if _is_wrong(step)]
     return Picture(
         name=f"flow-{shown.correlation_id}",
         title=f"Flow {shown.correlation_id}: {shown.state.replace('_', ' ')}, {took(shown.ended - shown.began)}",
@@ -122,24 +125,34 @@ class _Scale:
 
 
 def _bar(step: Step, y: int, scale: _Scale) -> Bar:
-    x, end = scale(step.began), scale(step.ended)
-    duration = took(step.ended - step.began) if step.sort in ("work", "wait") else ""
-    name = f"✗ missing: {step.name}" if step.sort == "missing" else step.name
+    name, duration = _name(step), took(step.ended - step.began) if step.sort in ("work", "wait") else ""
     title = " · ".join(part for part in (name, duration, step.says) if part)
+    if _is_wrong(step):
+        lines = wrap(name, _WIDEST_BOLD, max_lines=2, placeholder=" …") or [name]
+        return Bar(y + _SECOND * (len(lines) - 1), *_place(step, scale), step.sort, lines, "", "", title)
     label = _cut(name, _WIDEST - len(duration))
-    room = _WIDEST - len(label) - len(duration) - 4
-    return Bar(y, x, round(end - x, 3), step.sort, label, duration, _cut(step.says, room), title)
+    says = _cut(step.says, _WIDEST - len(label) - len(duration) - 4)
+    return Bar(y, *_place(step, scale), step.sort, [label], duration, says, title)
 
 
-def _missing(steps: Sequence[Step], scale: _Scale) -> Iterator[Bar]:
-    yield from (_bar(step, 0, scale) for step in steps if step.sort == "missing")
+def _name(step: Step) -> str:
+    return f"✗ missing: {step.name}" if step.sort == "missing" else step.name
+
+
+def _is_wrong(step: Step) -> bool:
+    return _name(step).startswith("✗")
+
+
+def _place(step: Step | FaultWindow, scale: _Scale) -> tuple[float, float]:
+    """Where it begins and how wide it is, in percent; what takes no time is still to be seen."""
+    x, end = scale(step.began), scale(step.ended)
+    return min(x, 100 - _THINNEST), round(max(end - x, _THINNEST), 3)
 
 
 def _shades(faults: Sequence[FaultWindow], scale: _Scale) -> Iterator[Shade]:
     for number, fault in enumerate(faults):
-        x, end = scale(fault.began), scale(fault.ended)
-        label = f"⚡ {_cut(fault.name)}{_reach(fault, scale)}"
-        yield Shade(_AXIS + _ROW * number, x, round(max(end - x, 0.2), 3), label)
+        label = _cut(f"⚡ {fault.name}", _WIDEST_BOLD)
+        yield Shade(_AXIS + _ROW * number, *_place(fault, scale), label, _reach(fault, scale))
 
 
 def _reach(fault: FaultWindow, scale: _Scale) -> str:
@@ -147,7 +160,7 @@ def _reach(fault: FaultWindow, scale: _Scale) -> str:
     before, after = scale.began - fault.began, fault.ended - scale.ended
     parts = [f"from {took(before)} before"] if before > 0 else []
     parts += [f"until {took(after)} after"] if after > 0 else []
-    return f", {' '.join(parts)}" if parts else ""
+    return " ".join(parts)
 
 
 def _ticks(shown: Waterfall, scale: _Scale) -> Iterator[tuple[float, str]]:
@@ -157,7 +170,11 @@ def _ticks(shown: Waterfall, scale: _Scale) -> Iterator[tuple[float, str]]:
     size = 10 ** floor(log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     for number in range(int(length / step) + 1):
-        yield scale(shown.began + number * step), took(number * step) if number else "0"
+        yield scale(shown.began + number * step), _round(number * step)
+
+
+def _round(seconds: float) -> str:
+    return f"{seconds * 1000:g} ms" if 0 < seconds < 1 else f"{seconds:g} s" if seconds < 60 else took(seconds)
 
 
 def _cut(text: str, most: int = _WIDEST) -> str:
