@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Literal
@@ -46,8 +46,8 @@ Sort = Literal["work", "wait", "moment", "missing"]
 """``missing``: what did not come, from the line that demands it to the end of the picture."""
 
 CLIENT, BROKER = "client", "broker"
-MOST_STEPS = 60
-"""Of a longer flow its beginning and its end are kept, and all that is missing."""
+MOST_STEPS, MOST_MISSING = 60, 12
+"""Of a longer flow its beginning and its end are kept, and besides what is missing."""
 _AHEAD_S = 1.0
 """A fault that began so shortly after the last line may have prevented what is missing."""
 _ROOM = 0.14
@@ -106,18 +106,24 @@ def waterfall(
     steps = [*_client(evidence, correlation_id), *_logged(dated, evidence), *_sinks(evidence, correlation_id)]
     steps.sort(key=lambda step: (step.began, -step.ended))
     began, ended = _span(steps)
-    missing = [_missing(broken, began, ended) for broken in obligations]
+    wrong = bool(obligations) or claim is not None
+    end = ended + (_ROOM * (ended - began) if wrong else 0.0)
+    missing = [_missing(broken, began, end) for broken in obligations]
     if claim is not None and not missing:
-        missing = [Step(claim.service, "missing", claim.says, ended, ended)]
-    end = ended + (_ROOM * max(ended - began, 0.001) if missing else 0.0)
-    missing = [step if step.sort == "moment" else replace(step, ended=max(step.ended, end)) for step in missing]
-    kept, left_out = _kept(steps)
+        missing = [Step(claim.service, "missing", claim.says, ended, end)]
+    kept = [*_kept(steps), *missing[:MOST_MISSING]]
     lanes: dict[str, list[Step]] = defaultdict(list)
-    for step in sorted([*kept, *missing], key=lambda step: step.began):
+    for step in sorted(kept, key=lambda step: step.began):
         lanes[step.lane].append(step)
-    faults = tuple(_fault_windows(evidence.faults, began, ended + _AHEAD_S))
-    state = judged.state if judged else "no line of the log tells of it"
-    return Waterfall(correlation_id, state, began, end, dict(lanes), faults, left_out)
+    return Waterfall(
+        correlation_id=correlation_id,
+        state=judged.state if judged else "no line of the log tells of it",
+        began=began,
+        ended=end,
+        lanes=dict(lanes),
+        faults=tuple(_fault_windows(evidence.faults, began, ended + _AHEAD_S)),
+        left_out=len(steps) + len(missing) - len(kept),
+    )
 
 
 def _moment(ts: str) -> float | None:
@@ -140,19 +146,17 @@ def _span(steps: list[Step]) -> tuple[float, float]:
     return began, max(began + 0.001, *(step.ended for step in steps))
 
 
-def _kept(steps: list[Step]) -> tuple[list[Step], int]:
+def _kept(steps: list[Step]) -> list[Step]:
     half = MOST_STEPS // 2
-    if len(steps) <= MOST_STEPS:
-        return steps, 0
-    return [*steps[:half], *steps[-half:]], len(steps) - 2 * half
+    return steps if len(steps) <= MOST_STEPS else [*steps[:half], *steps[-half:]]
 
 
-def _missing(broken: Obligation, began: float, ended: float) -> Step:
+def _missing(broken: Obligation, began: float, end: float) -> Step:
     """What must follow is missed from its line on, what must have gone before until its line."""
     at = _at(broken.line)
     if broken.state == "excess":
         return Step(broken.by, "moment", f"✗ more than {broken.missing}", at, at, broken.edge)
-    first, last = (began, at) if broken.state == "orphan" else (at, ended)
+    first, last = (began, at) if broken.state == "orphan" else (at, end)
     return Step(broken.by, "missing", broken.missing, first, last, broken.edge)
 
 
@@ -247,7 +251,8 @@ class _Log:
         }
         for line in self._flow.of(EventReceived):
             what, end = self._types.get(line.event_id, "event"), ends.get(line.delivery_id)
-            before = [left for left in self._left_hand.get(line.event_id, ()) if left[0] <= _at(line)]
+            left = self._left_hand.get(line.event_id, ())
+            before = [(at, why) for at, why, by in left if at <= _at(line) and by != line.delivery_id]
             if before:
                 since, why = max(before)
                 yield Step(BROKER, "wait", f"{why}: {what}", since, _at(line))
@@ -291,21 +296,21 @@ class _Log:
                 name = f"timer: {line.rule_id}"
                 yield Step(line.service, "wait", name, _at(line), max(_at(line), _at(end)), end.status)
 
-    def _leavings(self) -> dict[str | None, list[tuple[float, str]]]:
-        """Event → when it was left to the broker, and why: from then on it waits there."""
-        left: dict[str | None, list[tuple[float, str]]] = defaultdict(list)
+    def _leavings(self) -> dict[str | None, list[tuple[float, str, str]]]:
+        """Event → when it was left to the broker, why, and by which delivery: from then on it waits there."""
+        left: dict[str | None, list[tuple[float, str, str]]] = defaultdict(list)
         for published in self._flow.of(EventPublished):
-            left[published.event_id].append((_began(published), "queue wait"))
+            left[published.event_id].append((_began(published), "queue wait", ""))
         whys = {"retried": "retry wait", "requeued": "requeued, wait"}
-        settled = {line.delivery_id for line in self._flow.of(EventSettled)}
         for end in self._flow.of(EventSettled):
             if end.status in whys:
-                left[end.event_id].append((_at(end), whys[end.status]))
+                left[end.event_id].append((_at(end), whys[end.status], end.delivery_id))
         for replayed in self._flow.of(DeadLetterReplayed):
-            left[replayed.event_id].append((_at(replayed), "replayed, wait"))
-        for received in self._flow.of(EventReceived):
-            if received.delivery_id not in settled:
-                left[received.event_id].append((self._last_of[received.instance], "redelivery wait"))
+            left[replayed.event_id].append((_at(replayed), "replayed, wait", ""))
+        settled = {line.delivery_id for line in self._flow.of(EventSettled)}
+        for held in self._flow.of(EventReceived):
+            if held.delivery_id not in settled:
+                left[held.event_id].append((self._last_of[held.instance], "redelivery wait", held.delivery_id))
         return left
 
     def _by_span(self, kind: type[Kind]) -> dict[str | None, Kind]:

@@ -67,6 +67,7 @@ class Picture:
     bars: Sequence[Bar]
     shades: Sequence[Shade]
     ticks: Sequence[tuple[float, str]]
+    left_out: str
 
 
 def svg(shown: Waterfall, *, alone: bool = False) -> Markup:
@@ -110,6 +111,7 @@ def _picture(shown: Waterfall) -> Picture:
         bars=bars,
         shades=shades,
         ticks=list(_ticks(shown, scale)),
+        left_out=f"… {shown.left_out} more steps" if shown.left_out else "",
     )
 
 
@@ -174,7 +176,10 @@ def _ticks(shown: Waterfall, scale: _Scale) -> Iterator[tuple[float, str]]:
 
 
 def _round(seconds: float) -> str:
-    return f"{seconds * 1000:g} ms" if 0 < seconds < 1 else f"{seconds:g} s" if seconds < 60 else took(seconds)
+    """As short as a round number is."""
+    if not seconds:
+        return "0"
+    return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s" if seconds < 60 else took(seconds)
 
 
 def _cut(text: str, most: int = _WIDEST) -> str:
