@@ -120,8 +120,7 @@ def test_a_dead_letter_its_replay_and_a_duplicate_are_told() -> None:
 
 def test_a_client_waits_for_its_answer_where_both_clocks_are_known() -> None:
     asked = msgspec.structs.replace(move_asked(), invoked_ns=500_000_000, returned_ns=2_000_000_000)
-    told = {"operations": (asked,), "scenario": scenario(clock=(moment(0), 0))}
-    shown = drawn(qualified_lead().lines, **told)
+    shown = drawn(qualified_lead().lines, operations=(asked,), scenario=scenario(clock=(moment(0), 0)))
     (client,) = shown.lanes["client"]
     assert (client.sort, client.name, client.says, *seconds(client, shown)) == (
         "wait", "move stage qualified", "200", 0.0, 1.5,

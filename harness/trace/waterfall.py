@@ -6,11 +6,13 @@ published, a message in a queue until it is received, a caller until its peer ha
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from operator import itemgetter
 from typing import Literal
 
 from harness.contract.log_lines import (
@@ -99,13 +101,17 @@ class Claim:
 def waterfall(
     evidence: Evidence, correlation_id: str, judged: FlowFinding | None, claim: Claim | None = None
 ) -> Waterfall:
-    """The picture of one flow. ``claim`` is drawn as missing where the flow itself shows nothing broken."""
+    """The picture of one flow. ``claim`` is drawn as missing where the flow itself shows nothing broken.
+
+    Without lanes, if nobody who knows the time has seen it.
+    """
     lines = judged.flow.lines if judged else []
     dated = Flow(correlation_id, (line for line in lines if _moment(line.ts) is not None))
     obligations = [broken for broken in (judged.broken if judged else ()) if _moment(broken.line.ts) is not None]
     steps = [*_client(evidence, correlation_id), *_logged(dated, evidence), *_sinks(evidence, correlation_id)]
     steps.sort(key=lambda step: (step.began, -step.ended))
     began, ended = _span(steps)
+    claim = claim if steps else None
     wrong = bool(obligations) or claim is not None
     end = ended + (_ROOM * (ended - began) if wrong else 0.0)
     missing = [_missing(broken, began, end) for broken in obligations]
@@ -251,11 +257,8 @@ class _Log:
         }
         for line in self._flow.of(EventReceived):
             what, end = self._types.get(line.event_id, "event"), ends.get(line.delivery_id)
-            left = self._left_hand.get(line.event_id, ())
-            before = [(at, why) for at, why, by in left if at <= _at(line) and by != line.delivery_id]
-            if before:
-                since, why = max(before)
-                yield Step(BROKER, "wait", f"{why}: {what}", since, _at(line))
+            if before := self._left_before(line):
+                yield Step(BROKER, "wait", f"{before[1]}: {what}", before[0], _at(line))
             told = [end.status if end else self._unfinished(line)]
             told += [f"attempt {line.attempt}"] if line.attempt > 1 else []
             told += ["a duplicate"] if line.delivery_id in again else []
@@ -311,7 +314,17 @@ class _Log:
         for held in self._flow.of(EventReceived):
             if held.delivery_id not in settled:
                 left[held.event_id].append((self._last_of[held.instance], "redelivery wait", held.delivery_id))
+        for moments in left.values():
+            moments.sort()
         return left
+
+    def _left_before(self, line: EventReceived) -> tuple[float, str] | None:
+        """The last time before this delivery that its event was left to the broker."""
+        left = self._left_hand.get(line.event_id, [])
+        for at, why, by in reversed(left[: bisect_right(left, _at(line), key=itemgetter(0))]):
+            if by != line.delivery_id:
+                return at, why
+        return None
 
     def _by_span(self, kind: type[Kind]) -> dict[str | None, Kind]:
         return {line.span_id: line for line in self._flow.of(kind)}

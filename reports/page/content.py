@@ -40,11 +40,11 @@ GRIDS = ("matrix", "crash-sweep")
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A flow as picture and as text. ``scenario``: whose it is."""
+    """A flow as picture, where there is one, and as text. ``scenario``: whose it is."""
 
     correlation_id: str
     scenario: str
-    picture: Markup
+    picture: Markup | None
     tree: Sequence[str]
 
 
@@ -189,10 +189,9 @@ def _drawn(flow: OneFlow, claim: Claim | None = None) -> Drawn:
     tree = list(flow_text(flow))
     if len(tree) > MOST_TREE:
         tree = [*tree[:MOST_TREE], f"… and {len(tree) - MOST_TREE} more lines"]
-    scenario = flow.evidence.scenario.name
-    return Drawn(
-        flow.correlation_id, scenario, svg(waterfall(flow.evidence, flow.correlation_id, flow.judged, claim)), tree
-    )
+    shown = waterfall(flow.evidence, flow.correlation_id, flow.judged, claim)
+    picture = svg(shown) if shown.lanes else None
+    return Drawn(flow.correlation_id, flow.evidence.scenario.name, picture, tree)
 
 
 def _example(verdict: RunVerdict, scenarios: _Scenarios) -> Iterator[Drawn]:
