@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench bench-audit bench-judge bench-proxy docs setup servers lock clean
+.PHONY: help gate test fuzz bench bench-audit bench-judge bench-proxy demo-reports docs setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,6 +24,9 @@ bench: setup  ## how fast the reference CRM is, as ratios to what its servers do
 
 docs: setup  ## the pages that are made: docs/properties.md from the last whole test and gate, docs/contract/
 	@$(BIN)/gauntlet docs $(ARGS)
+
+demo-reports: setup  ## a green and a red run, and their pages (less than a minute)
+	@$(BIN)/gauntlet demo-reports $(ARGS)
 
 bench-audit: setup  ## how fast an audit is, beside those who only parse (some minutes; ARGS="--many 0")
 	@$(BIN)/gauntlet bench-audit $(ARGS)

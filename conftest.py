@@ -20,13 +20,16 @@ from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
+from harness.evidence.code_digest import code_digest
 from harness.evidence.outcomes import read_outcomes
 from harness.evidence.present import Present, forget_presents, write_present
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
-from reports.after import write_reports
+from reports.after import attempt, write_reports
 from reports.coverage_text import coverage_line
+from reports.page import FILE as PAGE
+from reports.page import write_page
 from reports.terminal import run_text, scenario_text
 from scenarios.outcomes import FOLDER, OutcomeWriter
 from scenarios.selection import choose, likely_first
@@ -94,6 +97,7 @@ def _new_run(config: pytest.Config) -> RunDirectory:
         began_at=wall_now(),
         command=tuple(sys.argv),
         whole=bool(config.getoption("--whole")),
+        code=code_digest(Path(config.getoption("--source-root"))),
     )
     write_json(run.run_file, record)
     return run
@@ -231,11 +235,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         said = {outcome.scenario: outcome.says for outcome in read_outcomes(run) if outcome.says}
         terminalreporter.section("gauntlet")
         terminalreporter.write_line(run_text(config.stash[_VERDICT], run.root, said=said))
-        terminalreporter.write_line(coverage_line(coverage_of(run)))
+        _write_page(terminalreporter, run, config.stash[_VERDICT])
     for line in config.stash.get(_REPORTS, []):
         terminalreporter.write_line(line)
     for why, count in config.stash.get(_LEFT_OUT, {}).items():
         terminalreporter.write_line(f"left out: {count} scenarios, {why}")
+
+
+def _write_page(terminalreporter: pytest.TerminalReporter, run: RunDirectory, verdict: RunVerdict) -> None:
+    coverage = coverage_of(run)
+    terminalreporter.write_line(coverage_line(coverage))
+
+    def page() -> None:
+        terminalreporter.write_line(f"to look at: {write_page(run, verdict=verdict, coverage=coverage)}")
+
+    for line in attempt(PAGE, page):
+        terminalreporter.write_line(line)
 
 
 def _failures_without_verdict(run: RunDirectory) -> list[str]:

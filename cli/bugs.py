@@ -178,7 +178,7 @@ def _record(folder: Path, seed: int | None, workers: int, schedules: int) -> Cle
     from harness.environment.machine import machine
     from harness.evidence.clean import CleanRecord
     from harness.evidence.clock import wall_now
-    from scenarios.kill_matrix.clean import code_digest
+    from harness.evidence.code_digest import code_digest
 
     code = code_digest()
     if not (folder / "clean.json").exists():

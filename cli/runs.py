@@ -167,15 +167,25 @@ class _Patience:
 @gauntlet.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
-def show(run: Path, correlation_id: str) -> None:
+@click.option("--svg", "file", is_flag=False, flag_value="-", metavar="[FILE]", help="Draw it instead (- is stdout).")
+def show(run: Path, correlation_id: str, file: str | None) -> None:
     """Print one flow of a run as a tree, and what the other witnesses say of it.
 
-    The beginning of a correlation id will do, if no other flow begins so.
+    The beginning of a correlation id will do, if no other flow begins so. With --svg at the end, its waterfall: what
+    was work and what was waiting, under which faults, and what is missing.
     """
     from harness.checks.one_flow import find_flow
     from reports.one_flow import flow_text
 
     flow = find_flow(RunDirectory(run), correlation_id)
+    if file:
+        from harness.trace.waterfall import waterfall
+        from reports.page.picture import svg
+
+        drawn = svg(waterfall(flow.evidence, flow.correlation_id, flow.judged), alone=True)
+        with click.open_file(file, "w", encoding="utf-8") as out:
+            out.write(f"{drawn}\n")
+        return
     for text in flow_text(flow):
         click.echo(text)
 

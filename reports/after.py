@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from harness.checks.one_flow import target_of
 from harness.checks.run_verdict import RunRecord, RunVerdict
 from harness.evidence.run_directory import RunDirectory, read_json
-from harness.target import load_target
 from reports.allure import write_allure_results
 from reports.allure.write import RESULTS
 from reports.ci.annotations import error_annotations
@@ -35,7 +35,7 @@ def write_reports(
         (run.root / JUNIT).write_bytes(junit_xml(results, began_at=record.began_at))
 
     def summary() -> None:
-        text = summary_markdown(run, verdict, results, load_target(Path(record.target_file)))
+        text = summary_markdown(run, verdict, results, target_of(run))
         (run.root / SUMMARY).write_text(text, encoding="utf-8")
         if job := environment.get("GITHUB_STEP_SUMMARY"):
             with Path(job).open("a", encoding="utf-8") as file:
@@ -45,11 +45,12 @@ def write_reports(
         write_allure_results(run, results)
 
     writers = {JUNIT: junit, SUMMARY: summary, RESULTS: allure}
-    said = [line for name, write in writers.items() for line in _attempt(name, write)]
+    said = [line for name, write in writers.items() for line in attempt(name, write)]
     return [*said, *(error_annotations(results) if environment.get("GITHUB_ACTIONS") == "true" else ())]
 
 
-def _attempt(name: str, write: Callable[[], None]) -> Iterator[str]:
+def attempt(name: str, write: Callable[[], None]) -> Iterator[str]:
+    """Write it, or say why not."""
     try:
         write()
     except Exception as error:  # whatever it is: the gate goes on

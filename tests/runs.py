@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from harness.checks.judge import ScenarioVerdict, judge
-from harness.checks.run_verdict import RunRecord, summarise
+from harness.checks.run_verdict import RunRecord, rejudge, summarise
 from harness.checks.verdict import Result
 from harness.contract.log_lines import Line
 from harness.evidence.evidence import load_evidence
 from harness.evidence.outcomes import How, Outcome
 from harness.evidence.recording import Recording
-from harness.evidence.records import Fault
+from harness.evidence.records import Fault, Rows
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, write_json, write_records
 from harness.evidence.write import write_evidence
 from harness.target import DEFAULT_TARGET
@@ -26,6 +26,7 @@ from tests.builders import (
     happy_evidence,
     happy_rows,
     moment,
+    now_in,
     qualified_lead,
     raw,
     scenario,
@@ -77,7 +78,7 @@ def write_scenario(
         directory,
         scenario=scenario(name=name, since=since, until=until, error=parts.get("error"), clock=parts.get("clock")),
         recording=recording,
-        tap=happy.tap,
+        tap=parts.get("tap", happy.tap),
         resting=(),
         received=(),
         rows=parts.get("rows", happy.rows),
@@ -126,3 +127,49 @@ def a_told_run(folder: Path) -> RunDirectory:
     verdict = summarise(run, failures=["test_a.py::test_crashed"])
     write_json(run.verdict_file, verdict)
     return run
+
+
+HOSTILE = "</pre></title></desc><script>document.title='broken'</script><img src=x onerror=alert(1)>\"'&\u202e"
+"""What somebody might send, so that it comes to stand in a log line and from there in a report."""
+
+
+def green_run(folder: Path) -> RunDirectory:
+    """One scenario in which every promise was kept, judged."""
+    run = the_run(folder)
+    write_logs(run, qualified_lead(created_lead(Story())).lines)
+    write_scenario(run, "a.py::happy")
+    rejudge(run)
+    return run
+
+
+def red_run(folder: Path) -> RunDirectory:
+    """Of three scenarios one is green; in the second an event was never published while an edge was cut, and its lead
+    has no deal, and another lead is won without a history; the third has something to say itself. All that others may write into a report is hostile."""
+    run = the_run(folder)
+    lost = [
+        *qualified_lead(created_lead(Story())).without(
+            "event.published", "event.received", "event.settled", event="deal"
+        )
+    ]
+    odd = [_with_route(line, HOSTILE) for line in lost]
+    write_logs(run, odd)
+    cut = Fault(
+        kind="cut", place=f"crm→broker {HOSTILE}", injected_at=moment(9), healed_at=moment(60), hits=1, proof="1"
+    )
+    late = moment(98)
+    write_scenario(
+        run,
+        "a.py::no_deal",
+        until=late,
+        rows=happy_rows(deals=(), stages=(now_in("qualified", 1), now_in("won", 3, lead="other"))),
+        faults=(cut,),
+    )
+    empty: dict[str, Any] = {"operations": (), "rows": Rows(), "tap": ()}
+    write_scenario(run, "a.py::nothing", since=late, **empty)
+    write_scenario(run, f"a.py::odd[{HOSTILE}]", since=late, error=f"AssertionError: {HOSTILE}\nmore", **empty)
+    rejudge(run)
+    return run
+
+
+def _with_route(line: Line, route: str) -> Line:
+    return msgspec.structs.replace(line, route=route) if hasattr(line, "route") else line

@@ -12,11 +12,12 @@ from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Result
 from harness.environment.failures import EnvironmentFailed
 from harness.evidence.clean import CleanRecord, CleanRun
+from harness.evidence.code_digest import code_digest
 from harness.evidence.explored import Explored, Ran
 from harness.evidence.run_directory import RunDirectory, write_json
 from reports.clean import bound, markdown, run_line
 from scenarios.kill_matrix import clean
-from scenarios.kill_matrix.clean import clean_runs, code_digest
+from scenarios.kill_matrix.clean import clean_runs
 from tests.conftest import Gauntlet
 
 RECORD = CleanRecord(seed=1, code="abc", began_at="2026-01-01", machine="m", workers=2, schedules=3)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.environment import allure, faketime
+from harness.environment import allure, chromium, faketime
 from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
 from harness.environment.folders import cache_folder
 
@@ -138,6 +138,13 @@ def look_around() -> dict[str, Program]:
             allure.missing() or Found(_numbers(allure.VERSION) or (), allure.program() or Path()),
             allure.remedy(),
             "only gauntlet report --allure",
+            needed=False,
+        ),
+        chromium.PACKAGE: Program(
+            "Chromium",
+            Found((), browser) if (browser := chromium.program()) else "Chromium was not found",
+            _apt_line(chromium.PACKAGE),
+            "only what looks at the pages of runs: tests, and gauntlet demo-reports --screenshots",
             needed=False,
         ),
     }

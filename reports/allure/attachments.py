@@ -1,4 +1,4 @@
-"""Files beside a test: its verdict, a picture, what was broken; of a red one the proof as well, and what was logged."""
+"""Files beside a test: its verdict, a picture, what was broken; of a red one the proof as well, drawn and logged."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from allure_commons.types import AttachmentType
 
 from harness.checks.causes import causes_of
 from harness.checks.judge import ScenarioVerdict
+from harness.checks.one_flow import flow_of
 from harness.contract.log_lines import Line
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Fault, Operation, ScenarioRecord
+from harness.trace.waterfall import Claim, waterfall
+from reports.page.picture import svg
 from reports.timeline import timeline_svg
 
 MOST_TRACES = 5
@@ -49,8 +52,14 @@ class Attachments:
         if faults:
             self.add("faults", "\n".join(map(_fault_text, faults)))
 
-    def add_logs(self, evidence: Evidence, verdict: ScenarioVerdict) -> None:
-        """The lines that findings speak of, and all that each process wrote in the time of the scenario."""
+    def add_proof(self, evidence: Evidence, verdict: ScenarioVerdict) -> None:
+        """Pictures of the flows in question, their lines, and all that each process wrote in the scenario's time."""
+        for example in (cause.example for cause in causes_of(verdict.findings)[:MOST_TRACES]):
+            if example.correlation_id:
+                flow = flow_of(evidence, example.correlation_id)
+                claim = Claim(example.service or "system", example.says)
+                picture = svg(waterfall(evidence, flow.correlation_id, flow.judged, claim), alone=True)
+                self.add(f"flow {flow.correlation_id}", str(picture), AttachmentType.SVG)
         flows = {finding.correlation_id for finding in verdict.findings if finding.correlation_id}
         offending = [line for line in evidence.lines if line.correlation_id in flows]
         broken = [f"{one.file}:{one.number}: {one.problem}: {one.excerpt}" for one in evidence.broken_lines]

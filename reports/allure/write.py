@@ -22,11 +22,11 @@ from allure_commons.model2 import (
 )
 from allure_commons.types import LabelType, LinkType, Severity
 
+from harness.checks.one_flow import target_of
 from harness.checks.run_verdict import RunRecord
 from harness.evidence.evidence import load_evidence
 from harness.evidence.records import Fault, Operation, ScenarioRecord
 from harness.evidence.run_directory import RunDirectory, read_json, read_records
-from harness.target import load_target
 from reports.allure.attachments import Attachments
 from reports.allure.moments import epoch_ms
 from reports.allure.steps import steps_of
@@ -95,12 +95,12 @@ def _test(
     )
     if result.kind != "pass":
         test.statusDetails = StatusDetails(message=f"{result.kind}: {result.headline}", trace=result.text)
-    _add_evidence(test, record, result, Attachments(logger), with_logs)
+    _add_evidence(test, run, result, Attachments(logger), with_logs)
     return test
 
 
 def _add_evidence(
-    test: TestResult, record: RunRecord, result: ScenarioResult, attachments: Attachments, with_logs: bool
+    test: TestResult, run: RunDirectory, result: ScenarioResult, attachments: Attachments, with_logs: bool
 ) -> None:
     if result.text:
         attachments.add("verdict", result.text)
@@ -111,7 +111,7 @@ def _add_evidence(
         test.steps = steps_of(scenario, operations, faults, result.verdict)
         attachments.add_story(scenario, operations, faults, result.verdict)
         if with_logs:
-            attachments.add_logs(load_evidence(result.directory, load_target(Path(record.target_file))), result.verdict)
+            attachments.add_proof(load_evidence(result.directory, target_of(run)), result.verdict)
     test.attachments = attachments.made
 
 

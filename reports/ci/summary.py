@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness.checks.causes import Cause
-from harness.checks.one_flow import one_flow
+from harness.checks.one_flow import flow_of
 from harness.checks.run_verdict import RunRecord, RunVerdict
 from harness.evidence.evidence import load_evidence
 from harness.evidence.run_directory import RunDirectory, read_json
@@ -74,7 +74,7 @@ def _worst_flow(causes: Sequence[Cause], results: Sequence[ScenarioResult], targ
         directory = folders.get(example.scenario or "")
         if not example.correlation_id or directory is None:
             continue
-        flow = one_flow(load_evidence(directory, target), example.correlation_id)
+        flow = flow_of(load_evidence(directory, target), example.correlation_id)
         if flow.judged is not None:
             yield from ("", f"### The worst flow, `{flow.correlation_id}`", "", "```mermaid")
             yield from (sequence_diagram(flow.judged, example), "```")

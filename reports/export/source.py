@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.checks.judge import ScenarioVerdict
-from harness.checks.one_flow import find_flow
-from harness.checks.run_verdict import RunRecord
+from harness.checks.one_flow import find_flow, target_of
 from harness.checks.verdict import Finding
 from harness.evidence.evidence import Evidence, load_evidence
 from harness.evidence.records import Fault
 from harness.evidence.run_directory import EvidenceError, RunDirectory, read_json
-from harness.target import load_target
 from harness.trace.spans import Span, spans_of
 
 
@@ -29,7 +26,7 @@ class Exported:
 
 def exported(run: RunDirectory, flow: str | None) -> Exported:
     """``flow``: the beginning of a correlation id. Raises EvidenceError where there is none, or nothing at all."""
-    everything = Exported(load_target(Path(read_json(run.run_file, RunRecord).target_file)).name)
+    everything = Exported(target_of(run).name)
     for evidence, only in _evidence(run, flow):
         everything.spans += spans_of(evidence, only)
         everything.faults += evidence.faults
@@ -47,6 +44,6 @@ def _evidence(run: RunDirectory, flow: str | None) -> Iterator[tuple[Evidence, s
         found = find_flow(run, flow)
         yield found.evidence, found.correlation_id
         return
-    target = load_target(Path(read_json(run.run_file, RunRecord).target_file))
+    target = target_of(run)
     for directory in run.scenarios():
         yield load_evidence(directory, target), None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import shutil
@@ -22,7 +21,6 @@ from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, re
 from harness.target import PROJECT_ROOT
 from scenarios.kill_matrix.stages import CANARIES
 
-_PACKAGES = ("chaos", "harness", "scenarios", "system_under_test", "targets")
 _GREEN_OR_RED = (0, 1, 2)
 _EXPLORE_FOR, _SHRINK_FOR = "20m", "1s"
 """More than the schedules of one run take; an alarm is kept as it is, and shrunk later by whoever looks at it."""
@@ -57,16 +55,6 @@ def clean_runs(
             alarms=tuple(alarms),
             took_s=round(time.monotonic() - began, 1),
         )
-
-
-def code_digest() -> str:
-    """A digest of all that takes part in a run. Two runs with the same one ran the same code."""
-    digest = hashlib.sha256()
-    files = [path for package in _PACKAGES for path in (PROJECT_ROOT / package).rglob("*") if path.is_file()]
-    for path in sorted([*files, PROJECT_ROOT / "conftest.py"]):
-        if path.suffix in (".py", ".sql", ".toml"):
-            digest.update(str(path.relative_to(PROJECT_ROOT)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _parts(record: CleanRecord) -> dict[Part, tuple[list[str], list[str]]]:
