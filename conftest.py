@@ -225,7 +225,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _write_reports(config: pytest.Config, verdict: RunVerdict | None) -> None:
     run = run_of(config)
-    if read_outcomes(run):
+    if run.scenarios() or read_outcomes(run):
         config.stash[_REPORTS] = write_reports(run, verdict)
 
 
