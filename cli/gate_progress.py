@@ -35,6 +35,12 @@ class GateProgress:
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         self._total = len(ids)
 
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        """xdist is going to say that a worker has crashed, and that it replaces it."""
+        if error:
+            self._view.pause()
+
     def pytest_runtest_logstart(self) -> None:
         """Only now has everybody else said what they have to say."""
         self._view.expects(self._total)

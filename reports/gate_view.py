@@ -37,14 +37,26 @@ class GateView(LiveView):
         self._presents, self._quiet = presents, quiet
         self._total = 0
         self._ended: Counter[Kind] = Counter()
+        self._names: set[str] = set()
+        self._paused = False
 
     def expects(self, total: int) -> None:
         """So many scenarios are going to run."""
         self._total = total
+        if self._paused and self._live is not None:
+            self._live.start()
+        self._paused = False
+
+    def pause(self) -> None:
+        """Make room for what others are going to write on the terminal."""
+        self._paused = True
+        if self._live is not None:
+            self._live.stop()
 
     def ended(self, result: ScenarioResult) -> None:
         """One scenario is done."""
         self._ended[result.kind] += 1
+        self._names.add(result.name)
         if result.kind != "pass" or (self._live is None and not self._quiet):
             self._console.print(self._line(result), soft_wrap=True)
 
@@ -70,7 +82,7 @@ class GateView(LiveView):
 
     def _tick_until(self, done: threading.Event) -> None:
         while not done.wait(_EVERY_S):
-            if self._total:
+            if self._total and not self._paused:
                 self.tick()
 
     def _screen(self) -> RenderableType:
@@ -79,6 +91,8 @@ class GateView(LiveView):
         table.add_column(no_wrap=True, ratio=1)
         table.add_column(justify="right", style="dim", no_wrap=True)
         for present in self._presents():
+            if present.scenario in self._names:  # its worker crashed with it
+                continue
             table.add_row(present.worker, present.scenario, f"{seconds_between(present.since, wall_now()):.0f} s")
             for broken in present.broken:
                 table.add_row("", Text(f"⚡ {broken}", style="magenta"), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from harness.evidence.run_directory import RunDirectory
 
 FOLDER = "scenarios/"
 _MOST_CHARACTERS = 20_000
+_WHERE = re.compile(r"^\[gw\d+\] .*\n", re.MULTILINE)
+"""xdist's heading of what a worker has to say."""
 
 
 class OutcomeWriter:
@@ -49,7 +52,7 @@ def outcome_of(reports: _Reports) -> Outcome:
         worker=_worker(first),
         began_at=wall_at(getattr(first, "start", 0.0)),
         took_s=sum(report.duration for report in reports),
-        says="\n".join(report.longreprtext for report in red)[:_MOST_CHARACTERS],
+        says=_WHERE.sub("", "\n".join(report.longreprtext for report in red))[:_MOST_CHARACTERS],
         told={name: str(value) for report in reports for name, value in report.user_properties},
     )
 

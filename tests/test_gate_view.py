@@ -92,6 +92,29 @@ def test_on_a_terminal_what_is_green_leaves_no_line_and_what_is_red_stays() -> N
     assert "test_red" in told(shown)
 
 
+def test_a_worker_that_crashed_is_at_nothing_any_more() -> None:
+    shown = console(terminal=False)
+    view = GateView(shown, presents=lambda: [present("cut on crm→broker")])
+    view.expects(2)
+    assert len(screen(view, shown)) == 3
+    view.ended(result(present().scenario, "environment", "crashed"))
+    assert len(screen(view, shown)) == 1
+
+
+def test_nothing_is_drawn_while_others_write_on_the_terminal() -> None:
+    shown = console(terminal=True)
+    view = GateView(shown, presents=list)
+    with view:
+        view.expects(2)
+        view.pause()
+        before = told(shown)
+        view.ended(result(kind="environment", says="crashed"))
+        assert "\x1b[2K" not in told(shown).removeprefix(before)
+        view.expects(2)
+        view.tick()
+        assert "1/2" in told(shown).removeprefix(before)
+
+
 def test_nothing_is_foretold_of_a_few_scenarios_nor_of_none_that_are_left() -> None:
     shown = console(terminal=False)
     view = GateView(shown, presents=list)
