@@ -42,11 +42,10 @@ def browser() -> Iterator[Browser]:
             opened.close()
 
 
-def screenshots(page: Path, folder: Path, name: str) -> list[Path]:
-    """What is seen first of a page, on a desk in the light and on a telephone in the dark. Raises EnvironmentFailed."""
+def screenshots(opened: Browser, page: Path, folder: Path, name: str) -> list[Path]:
+    """What is seen first of a page, on a desk in the light and on a telephone in the dark."""
     folder.mkdir(parents=True, exist_ok=True)
-    with browser() as opened:
-        return [_screenshot(opened, page, width, folder / f"{name}-{width}.png") for width in WIDTHS]
+    return [_screenshot(opened, page, width, folder / f"{name}-{width}.png") for width in WIDTHS]
 
 
 def _screenshot(opened: Browser, page: Path, width: int, file: Path) -> Path:
