@@ -83,7 +83,8 @@ def test_findings_are_filtered_and_one_is_followed_to_its_waterfall(
     missing = page.locator("#cause-1 .bars rect.missing:visible")
     assert missing.count() == 1
     drawn, frame = missing.bounding_box(), picture.bounding_box()
-    assert drawn and frame
+    assert drawn
+    assert frame
     assert frame["x"] <= drawn["x"] <= drawn["x"] + drawn["width"] <= frame["x"] + frame["width"] + 2
 
 
@@ -101,7 +102,8 @@ def test_nobody_is_shut_out(red: Path, reader: Reader, size: dict[str, int], sch
 
 def _axe() -> str:
     found = importlib.util.find_spec("axe_playwright_python")
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
@@ -122,7 +124,8 @@ def test_labels_and_bars_stand_side_by_side_at_a_desk_and_one_above_the_other_on
         page = reader.open(red, size)
         bar = page.locator("#cause-1 rect.work:visible").first.bounding_box()
         text = page.locator("#cause-1 svg text", has_text="POST").first.bounding_box()
-        assert bar and text
+        assert bar
+        assert text
         assert (bar["x"] > text["x"] + 300) is beside
         assert (bar["y"] >= text["y"] + text["height"] - 4) is not beside
 
@@ -199,7 +202,7 @@ def test_pictures_are_taken_at_a_desk_and_on_a_telephone_and_are_small(
 def test_a_machine_without_a_browser_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(chromium.VARIABLE, "/nowhere")
     with (
-        pytest.raises(EnvironmentFailed, match="Chromium was not found; to install it: .*apt-get install chromium"),
+        pytest.raises(EnvironmentFailed, match=r"Chromium was not found; .*apt-get install chromium"),
         browser(),
     ):
         pass
