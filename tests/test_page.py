@@ -242,6 +242,16 @@ def test_a_flow_is_drawn_once_and_no_more_than_so_many_are(run: RunDirectory, mo
     assert Page(write_page(red, verdict=twice)).source.count('<svg class="waterfall" role="img"') == 1
 
 
+def test_however_long_a_text_is_that_somebody_sent_the_page_stays_small(tmp_path: Path) -> None:
+    lines = qualified_lead(created_lead(Story())).without("event.received", "event.settled", event="deal")
+    long = [msgspec.structs.replace(line, route="x" * 100_000) if hasattr(line, "route") else line for line in lines]
+    run = the_run(tmp_path)
+    write_logs(run, long)
+    write_scenario(run, error="y" * 100_000)
+    rejudge(run)
+    assert write_page(run).stat().st_size < 100_000
+
+
 # --- through the door -------------------------------------------------------------------------------------------
 
 
