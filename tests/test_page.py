@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.checks.run_verdict import RunVerdict, rejudge
+from harness.checks.run_verdict import RunRecord, RunVerdict, rejudge
 from harness.evidence.explored import Discovery, Explored
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json, write_json
 from reports.grid import Entry, GridFile
@@ -99,7 +99,7 @@ def test_what_a_scenario_expected_itself_and_what_is_not_proven_is_told(red: Pag
 
 
 def test_a_green_page_says_so_and_shows_a_flow_from_end_to_end(green: Page) -> None:
-    assert "✓ PASS 1 scenarios, every promise kept" in green.text
+    assert "✓ PASS 1 scenario, no promise broken" in green.text
     assert "A flow, from end to end" in green.text
     assert f"flow-{uid('moved')}-title" in green.part("flows")
     assert green.part("findings") == green.part("unproven") == ""
@@ -209,10 +209,16 @@ def test_what_was_never_put_to_the_test_and_what_failed_without_evidence_is_not_
     verdict = read_json(run.verdict_file, RunVerdict)
     odd = msgspec.structs.replace(verdict, verdict="fail", failures=("canary A03 lives",), idle=("one_winner",))
     text = Page(write_page(run, verdict=odd)).text
-    assert "all 1 scenarios are green, and yet" in text
+    assert "1 scenario, none of them red, and yet" in text
     assert "canary A03 lives" in text
     assert "never put to the test: one_winner" in text
-    assert "every promise kept" not in text
+    assert "no promise broken" not in text
+
+
+def test_only_a_whole_gate_says_that_every_promise_was_kept(run: RunDirectory) -> None:
+    record = read_json(run.run_file, RunRecord)
+    write_json(run.run_file, msgspec.structs.replace(record, whole=True))
+    assert "1 scenario, every promise kept" in Page(write_page(run)).text
 
 
 # --- how large it may become ------------------------------------------------------------------------------------
