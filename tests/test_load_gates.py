@@ -401,7 +401,8 @@ def test_memory_is_asked_by_the_process_that_grows_most(tmp_path: Path) -> None:
         return {"crm": Usage(cpu_s=0, rss_bytes=50_000_000), "automation": Usage(cpu_s=0, rss_bytes=round(5e7 + leak))}
 
     result = one("memory.slope < 20MB/h", LoadStory(usage=usage).measured(tmp_path))
-    assert (result.status, result.value) == ("fail", pytest.approx(3600, rel=0.01))
+    assert result.status == "fail"
+    assert result.value == pytest.approx(3600, rel=0.01)
 
 
 # --- baselines --------------------------------------------------------------------------------------------------
