@@ -66,8 +66,9 @@ def test_a_conflict_about_the_deal_is_no_end(tmp_path: Path) -> None:
 
 
 def test_a_second_deal_is_one_too_many(tmp_path: Path) -> None:
-    result = result_of(story(deals=lambda number: 3 if number == 9 else 1).measured(tmp_path), [])
-    assert result.e2e.excess_deals == 2
+    run = story(deals=lambda number: 3 if number == 9 else 1).measured(tmp_path)
+    assert result_of(run, []).e2e.excess_deals == 2
+    assert told(run)["e2e"] == {65.0}  # with the first it was there
 
 
 def test_what_was_refused_has_not_begun(tmp_path: Path) -> None:
