@@ -175,7 +175,8 @@ def _gate(run_dir: Path, only: str, *more: str) -> int:
 
 
 def _picture(page: Path, folder: Path, name: str) -> None:
-    from reports.screenshots import screenshots
+    from reports.screenshots import browser, screenshots
 
-    for file in screenshots(page, folder, name):
-        click.echo(f"written: {file}")
+    with browser() as opened:
+        for file in screenshots(opened, page, folder, name):
+            click.echo(f"written: {file}")

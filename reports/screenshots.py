@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,11 +43,10 @@ def browser() -> Iterator[Browser]:
             opened.close()
 
 
-def screenshots(page: Path, folder: Path, name: str) -> list[Path]:
-    """What is seen first of a page, on a desk in the light and on a telephone in the dark. Raises EnvironmentFailed."""
+def screenshots(opened: Browser, page: Path, folder: Path, name: str) -> list[Path]:
+    """What is seen first of a page, on a desk in the light and on a telephone in the dark."""
     folder.mkdir(parents=True, exist_ok=True)
-    with browser() as opened:
-        return [_screenshot(opened, page, width, folder / f"{name}-{width}.png") for width in WIDTHS]
+    return [_screenshot(opened, page, width, folder / f"{name}-{width}.png") for width in WIDTHS]
 
 
 def _screenshot(opened: Browser, page: Path, width: int, file: Path) -> Path:
@@ -56,3 +56,14 @@ def _screenshot(opened: Browser, page: Path, width: int, file: Path) -> Path:
     shown.screenshot(path=file)
     shown.close()
     return file
+
+
+def opens_in(opened: Browser, page: Path) -> float:
+    """How long it takes until a page is there and drawn, in seconds."""
+    shown = opened.new_page(viewport={"width": WIDTHS[0], "height": _HEIGHTS[WIDTHS[0]]})
+    began = time.monotonic()
+    shown.goto(page.resolve().as_uri(), wait_until="load")
+    shown.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    took_s = time.monotonic() - began
+    shown.close()
+    return took_s

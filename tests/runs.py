@@ -143,8 +143,11 @@ def green_run(folder: Path) -> RunDirectory:
 
 
 def red_run(folder: Path) -> RunDirectory:
-    """Of three scenarios one is green; in the second an event was never published while an edge was cut, and its lead
-    has no deal, and another lead is won without a history; the third has something to say itself. All that others may write into a report is hostile."""
+    """Nothing is green in it, and all that others may write into a report is hostile.
+
+    In the first scenario an event was never published while an edge was cut, and its lead has no deal; and another lead
+    is won without a history. The second proves nothing. The third has something to say itself.
+    """
     run = the_run(folder)
     lost = [
         *qualified_lead(created_lead(Story())).without(

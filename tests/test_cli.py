@@ -114,6 +114,7 @@ def test_a_green_gate_tells_of_each_scenario_and_ends_on_less_than_a_screen(
     name = "test_end_to_end.py::test_a_qualified_lead_gets_one_deal_by_one_execution"
     assert any(line.startswith(f"1/1  ✓ {name}  ") for line in told)
     assert any(line.startswith("contract coverage: ") for line in told)
+    assert f"to look at: {green_gate[0] / 'report.html'}" in told
     assert "1 passed" in told[-1]
     assert len(told) <= 27, "\n".join(told)  # what comes before the summary, and 24 lines of it
 
@@ -139,6 +140,16 @@ def test_a_finished_run_is_judged_again_without_any_system(green_run: Path) -> N
     done = _gauntlet("check", str(green_run), cwd=green_run)
     assert done.returncode == 0
     assert "verdict: PASS" in done.stdout
+
+
+def test_a_gate_ends_with_the_page_of_its_run_and_says_where_it_is(green_run: Path) -> None:
+    page = (green_run / "report.html").read_text(encoding="utf-8")
+    assert "✓ PASS" in page
+    assert "A flow, from end to end" in page
+    code = json.loads((green_run / "run.json").read_bytes())["code"]
+    listed = json.loads(_gauntlet("history", str(green_run.parent), "--json", cwd=green_run).stdout)["runs"]
+    assert [(run["verdict"], run["scenarios"], run["code"]) for run in listed] == [("pass", 1, code)]
+    assert len(code) == 12
 
 
 def test_a_run_directory_is_not_used_twice(green_run: Path) -> None:

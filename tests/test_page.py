@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.checks.run_verdict import RunVerdict, rejudge
+from harness.checks.run_verdict import RunRecord, RunVerdict, rejudge
 from harness.evidence.explored import Discovery, Explored
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json, write_json
 from reports.grid import Entry, GridFile
@@ -99,7 +99,7 @@ def test_what_a_scenario_expected_itself_and_what_is_not_proven_is_told(red: Pag
 
 
 def test_a_green_page_says_so_and_shows_a_flow_from_end_to_end(green: Page) -> None:
-    assert "✓ PASS 1 scenarios, every promise kept" in green.text
+    assert "✓ PASS 1 scenario, no promise broken" in green.text
     assert "A flow, from end to end" in green.text
     assert f"flow-{uid('moved')}-title" in green.part("flows")
     assert green.part("findings") == green.part("unproven") == ""
@@ -108,11 +108,13 @@ def test_a_green_page_says_so_and_shows_a_flow_from_end_to_end(green: Page) -> N
 def test_every_scenario_property_and_fault_has_its_row(red: Page) -> None:
     rows = red.part("scenarios").split("<tr data-kind=")[1:]
     assert [row.split('"')[1] for row in rows] == ["fail", "fail", "unknown"]
-    assert "a.py::no_deal" in rows[0] and 'href="#cause-1"' in rows[0]
+    assert "a.py::no_deal" in rows[0]
+    assert 'href="#cause-1"' in rows[0]
     (broken,) = (row for row in red.part("properties").split("<tr>") if "one_deal_per_lead" in row)
     assert "at most one deal a lead" in broken
     assert 'class="number fail">1<' in broken
-    assert "51.0 s" not in red.part("faults") and "51 s" in red.part("faults")
+    assert "51.0 s" not in red.part("faults")
+    assert "51 s" in red.part("faults")
 
 
 def test_all_elements_end_and_every_link_leads_to_a_place_on_the_page(red: Page, green: Page) -> None:
@@ -207,10 +209,16 @@ def test_what_was_never_put_to_the_test_and_what_failed_without_evidence_is_not_
     verdict = read_json(run.verdict_file, RunVerdict)
     odd = msgspec.structs.replace(verdict, verdict="fail", failures=("canary A03 lives",), idle=("one_winner",))
     text = Page(write_page(run, verdict=odd)).text
-    assert "all 1 scenarios are green, and yet" in text
+    assert "1 scenario, none of them red, and yet" in text
     assert "canary A03 lives" in text
     assert "never put to the test: one_winner" in text
-    assert "every promise kept" not in text
+    assert "no promise broken" not in text
+
+
+def test_only_a_whole_gate_says_that_every_promise_was_kept(run: RunDirectory) -> None:
+    record = read_json(run.run_file, RunRecord)
+    write_json(run.run_file, msgspec.structs.replace(record, whole=True))
+    assert "1 scenario, every promise kept" in Page(write_page(run)).text
 
 
 # --- how large it may become ------------------------------------------------------------------------------------
@@ -238,6 +246,16 @@ def test_a_flow_is_drawn_once_and_no_more_than_so_many_are(run: RunDirectory, mo
     verdict = read_json(red.verdict_file, RunVerdict)
     twice = msgspec.structs.replace(verdict, causes=verdict.causes * 2)
     assert Page(write_page(red, verdict=twice)).source.count('<svg class="waterfall" role="img"') == 1
+
+
+def test_however_long_a_text_is_that_somebody_sent_the_page_stays_small(tmp_path: Path) -> None:
+    lines = qualified_lead(created_lead(Story())).without("event.received", "event.settled", event="deal")
+    long = [msgspec.structs.replace(line, route="x" * 100_000) if hasattr(line, "route") else line for line in lines]
+    run = the_run(tmp_path)
+    write_logs(run, long)
+    write_scenario(run, error="y" * 100_000)
+    rejudge(run)
+    assert write_page(run).stat().st_size < 100_000
 
 
 # --- through the door -------------------------------------------------------------------------------------------

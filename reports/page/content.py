@@ -35,6 +35,8 @@ from reports.one_flow import flow_text
 from reports.page.picture import svg
 
 MOST_CAUSES, MOST_PICTURES, MOST_SCENARIOS, MOST_DOUBTS, MOST_FAULTS, MOST_TREE = 50, 16, 1_000, 40, 200, 120
+WIDEST = 400
+"""So many characters of a line are shown: it may hold whatever somebody has sent."""
 GRIDS = ("matrix", "crash-sweep")
 
 
@@ -187,8 +189,8 @@ def _told(causes: Sequence[Cause], scenarios: _Scenarios) -> Iterator[Told]:
 
 def _drawn(flow: OneFlow, claim: Claim | None = None) -> Drawn:
     tree = list(flow_text(flow))
-    if len(tree) > MOST_TREE:
-        tree = [*tree[:MOST_TREE], f"… and {len(tree) - MOST_TREE} more lines"]
+    more = [f"… and {len(tree) - MOST_TREE} more lines"] if len(tree) > MOST_TREE else []
+    tree = [*(line if len(line) <= WIDEST else f"{line[:WIDEST]}…" for line in tree[:MOST_TREE]), *more]
     shown = waterfall(flow.evidence, flow.correlation_id, flow.judged, claim)
     picture = svg(shown) if shown.lanes else None
     return Drawn(flow.correlation_id, flow.evidence.scenario.name, picture, tree)

@@ -17,7 +17,7 @@ from harness.trace.waterfall import FaultWindow, Sort, Step, Waterfall
 from reports.page.template import render, style
 
 _ROW, _SECOND, _HEAD, _AXIS, _LEGEND = 30, 15, 24, 22, 26
-_WIDEST, _WIDEST_BOLD = 54, 46
+_WIDEST, _WIDEST_BOLD, _WIDEST_TITLE = 54, 46, 300
 """So many characters of a text fit beside the bars, and on a telephone."""
 _MOST_FAULTS = 6
 _THINNEST = 0.2
@@ -128,7 +128,7 @@ class _Scale:
 
 def _bar(step: Step, y: int, scale: _Scale) -> Bar:
     name, duration = _name(step), took(step.ended - step.began) if step.sort in ("work", "wait") else ""
-    title = " · ".join(part for part in (name, duration, step.says) if part)
+    title = _cut(" · ".join(part for part in (name, duration, step.says) if part), _WIDEST_TITLE)
     if _is_wrong(step):
         lines = wrap(name, _WIDEST_BOLD, max_lines=2, placeholder=" …") or [name]
         return Bar(y + _SECOND * (len(lines) - 1), *_place(step, scale), step.sort, lines, "", "", title)
