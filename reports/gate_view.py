@@ -19,6 +19,8 @@ from reports.results import Kind, ScenarioResult
 
 _EVERY_S = 0.5
 _ENOUGH_TO_FORETELL = 5
+_NARROW = 5
+"""For a worker's name, and for seconds: they stay whole however long the name of a scenario is."""
 _MARKS: dict[Kind, tuple[str, str]] = {
     "pass": ("✓", "green"),
     "broken promise": ("✗", "bold red"),
@@ -86,10 +88,10 @@ class GateView(LiveView):
                 self.tick()
 
     def _screen(self) -> RenderableType:
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-        table.add_column(style="dim", no_wrap=True)
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1), expand=True)
+        table.add_column(style="dim", no_wrap=True, min_width=_NARROW)
         table.add_column(no_wrap=True, ratio=1)
-        table.add_column(justify="right", style="dim", no_wrap=True)
+        table.add_column(justify="right", style="dim", no_wrap=True, min_width=_NARROW)
         for present in self._presents():
             if present.scenario in self._names:  # its worker crashed with it
                 continue

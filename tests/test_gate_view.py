@@ -78,8 +78,18 @@ def test_its_screen_shows_what_each_worker_is_at_and_what_is_broken_right_now() 
     head, *workers = screen(view, shown)
     assert head.startswith("6/134  ✓ 5  ✗ 1  0:00, about ")
     assert head.endswith(" left")
-    assert workers[0].startswith("gw0  test_a.py::test_now")
+    assert workers[0].startswith("gw0    test_a.py::test_now")
     assert [line.strip() for line in workers[1:]] == ["⚡ cut on crm→broker", "⚡ SIGKILL on automation"]
+
+
+def test_the_name_of_a_long_scenario_gives_way_to_who_runs_it_and_for_how_long() -> None:
+    shown = console(terminal=False)
+    long = Present(worker="main", scenario=f"test_a.py::{'long_' * 40}", since=wall_now(), broken=(f"cut {'x' * 200}",))
+    view = GateView(shown, presents=lambda: [long])
+    _head, worker, broken = screen(view, shown)
+    assert worker.startswith("main   test_a.py::long_")
+    assert worker.endswith(" s")
+    assert max(len(worker), len(broken)) <= 100
 
 
 def test_on_a_terminal_what_is_green_leaves_no_line_and_what_is_red_stays() -> None:
