@@ -311,3 +311,8 @@ def test_a_drawing_of_its_own_has_its_own_style_and_is_whole(tmp_path: Path, gau
     root = ElementTree.fromstring(told)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert ".waterfall" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
+
+
+def test_a_demonstration_overwrites_nothing(gauntlet: Gauntlet, tmp_path: Path) -> None:
+    code, told = gauntlet("demo-reports", "--run-dir", tmp_path)
+    assert (code, "is there already" in told) == (3, True)
