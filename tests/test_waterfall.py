@@ -14,6 +14,7 @@ from harness.contract.log_lines import Line
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Fault, Received
 from harness.trace.waterfall import MOST_STEPS, Claim, Step, Waterfall, waterfall
+from reports.durations import took
 from tests.builders import (
     Story,
     created_lead,
@@ -192,6 +193,15 @@ def test_faults_that_were_active_meanwhile_are_shown(window: tuple[int, int], ex
     fault = Fault(kind="cut", place="a→b", injected_at=first, healed_at=last, hits=1, proof="p")
     shown = drawn(moved_lead(Story()).lines, faults=(fault,))
     assert [found.name for found in shown.faults] == (["cut on a→b"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 ms"), (0.00004, "<0.1 ms"), (0.0123, "12.3 ms"), (0.5, "500 ms"), (1.204, "1.20 s"), (59, "59 s"),
+     (125, "2 min 5 s"), (7380, "2 h 3 min")],
+)  # fmt: skip
+def test_a_duration_is_told_as_exactly_as_people_care_for(seconds: float, text: str) -> None:
+    assert took(seconds) == text
 
 
 # --- what is odd ------------------------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from harness.checks.coverage import Coverage, coverage_of
 from harness.checks.run_verdict import RunVerdict, summarise
 from harness.evidence.run_directory import RunDirectory, read_json
 from reports.coverage_text import coverage_line
+from reports.durations import took
 from reports.grid import MARKS
 from reports.line_chart import STYLE
 from reports.page.content import gather
-from reports.page.picture import took
 from reports.page.template import render, style
 
 FILE = "report.html"

@@ -14,6 +14,7 @@ from textwrap import wrap
 from markupsafe import Markup
 
 from harness.trace.waterfall import FaultWindow, Sort, Step, Waterfall
+from reports.durations import took
 from reports.page.template import render, style
 
 _ROW, _SECOND, _HEAD, _AXIS, _LEGEND = 30, 15, 24, 22, 26
@@ -74,18 +75,6 @@ def svg(shown: Waterfall, *, alone: bool = False) -> Markup:
     """The drawing. ``alone``: a file of its own, with its own style; else it is a part of a page that has it."""
     css = style("waterfall.css") if alone else None
     return render("waterfall.svg", picture=_picture(shown), alone=alone, css=css)
-
-
-def took(seconds: float) -> str:
-    """``12.3 ms``, ``1.20 s``, ``2 min 5 s``"""
-    if seconds < 0.0001:
-        return "<0.1 ms" if seconds else "0 ms"
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _picture(shown: Waterfall) -> Picture:
