@@ -282,6 +282,13 @@ def test_report_writes_the_page_and_draws_the_flow_that_is_chosen(run: RunDirect
     assert f"flow-{uid('created')}-title" in page.part("flows")
 
 
+def test_a_flow_that_is_drawn_with_its_finding_is_not_drawn_again(tmp_path: Path) -> None:
+    chosen = [uid("moved"), uid("created"), uid("created")[:9]]
+    page = Page(write_page(red_run(tmp_path), flows=chosen))
+    assert page.source.count(f'id="flow-{uid("moved")}-title"') == 1
+    assert page.part("flows").count(f'id="flow-{uid("created")}-title"') == 1
+
+
 def test_report_of_what_is_no_run_and_of_a_flow_that_there_is_not_says_so(
     run: RunDirectory, gauntlet: Gauntlet, tmp_path: Path
 ) -> None:

@@ -150,7 +150,7 @@ def gather(run: RunDirectory, verdict: RunVerdict, coverage: Coverage, flows: Se
     doubts = [*_doubts(verdict.scenarios)]
     rows = _scenario_rows(verdict, causes, scenarios)
     faults = _fault_rows(scenarios)
-    chosen = [_drawn(find_flow(run, beginning)) for beginning in flows]
+    chosen = [*_chosen(run, flows, {told.drawn.correlation_id for told in causes if told.drawn})]
     if not chosen and verdict.verdict == "pass":
         chosen = [*_example(verdict, scenarios)]
     ended = max((scenario.until for scenario in scenarios.records.values()), default=record.began_at)
@@ -216,6 +216,14 @@ def _drawn(flow: OneFlow, claim: Claim | None = None) -> Drawn:
     shown = waterfall(flow.evidence, flow.correlation_id, flow.judged, claim)
     picture = svg(shown) if shown.lanes else None
     return Drawn(flow.correlation_id, flow.evidence.scenario.name, picture, tree)
+
+
+def _chosen(run: RunDirectory, flows: Sequence[str], drawn: set[str]) -> Iterator[Drawn]:
+    """Those that are not drawn already, each once."""
+    for flow in (find_flow(run, beginning) for beginning in flows):
+        if flow.correlation_id not in drawn:
+            drawn.add(flow.correlation_id)
+            yield _drawn(flow)
 
 
 def _example(verdict: RunVerdict, scenarios: _Scenarios) -> Iterator[Drawn]:
