@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench bench-audit bench-judge bench-proxy demo-reports docs setup servers lock clean
+.PHONY: help gate test fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +33,9 @@ bench-audit: setup  ## how fast an audit is, beside those who only parse (some m
 
 bench-judge: $(VENV)/.made  ## how long judging 100,000 operations and a million log lines takes (half a minute)
 	@$(BIN)/gauntlet bench-judge $(ARGS)
+
+bench-page: setup  ## how large the page of 100,000 flows is, and how long Chromium takes to open it (a minute)
+	@$(BIN)/gauntlet bench-page $(ARGS)
 
 bench-proxy: setup  ## what the fault proxy costs, beside a bare relay and toxiproxy-server (a minute)
 	@$(BIN)/gauntlet bench-proxy $(ARGS)

@@ -73,13 +73,14 @@ def test_a_real_run_is_listed(tmp_path: Path) -> None:
 # --- what is no gate --------------------------------------------------------------------------------------------
 
 
-def test_a_hunt_tells_how_many_bugs_it_has_killed(tmp_path: Path) -> None:
+def test_a_hunt_tells_how_many_bugs_it_has_killed(tmp_path: Path, gauntlet: Gauntlet) -> None:
     outcomes: tuple[Outcome, ...] = ("killed", "killed", "survived")
     hunted = tuple(Hunted(bug=f"A{n}", name="n", outcome=outcome) for n, outcome in enumerate(outcomes))
     matrix = KillMatrix(catalogue="c", seed=3, began_at=moment(0), machine="m", workers=2, hunted=hunted, took_s=60.0)
     write_json(tmp_path / "hunt" / "kill-matrix.json", matrix)
     (run,) = history(tmp_path).runs
     assert (run.verdict, run.killed, run.hunted, run.took_s) == ("fail", 2, 3, 60.0)
+    assert "2 of 3 (67%)" in gauntlet("history", tmp_path)[1]
     dead = msgspec.structs.replace(matrix, hunted=hunted[:2])
     write_json(tmp_path / "hunt" / "kill-matrix.json", dead)
     assert history(tmp_path).runs[0].verdict == "pass"

@@ -14,10 +14,15 @@ import pytest
 from harness.checks.run_verdict import RunRecord, RunVerdict, rejudge
 from harness.evidence.explored import Discovery, Explored
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json, write_json
+from harness.load.gate_language import parse
+from harness.load.gates import Gate
+from harness.load.measure import result_of
+from reports.charts import charts_of
 from reports.grid import Entry, GridFile
 from reports.page import content, write_page
 from tests.builders import Story, created_lead, moment, qualified_lead, uid
 from tests.conftest import Gauntlet
+from tests.load_runs import LoadStory
 from tests.runs import HOSTILE, green_run, red_run, the_run, write_logs, write_scenario
 
 VOID = {"meta", "link", "input", "img", "br"}
@@ -169,7 +174,7 @@ def run(tmp_path: Path) -> RunDirectory:
     return green_run(tmp_path)
 
 
-def test_a_matrix_a_sweep_an_exploration_and_charts_are_shown_where_they_are(run: RunDirectory) -> None:
+def test_a_matrix_a_sweep_and_an_exploration_are_shown_where_they_are(run: RunDirectory) -> None:
     entries = [
         Entry(name="cut on a→b", row="a→b", column="cut", state="pass"),
         Entry(name="slow on a→b", row="a→b", column="slow", state="fail", why="broken: stage_chain"),
@@ -182,16 +187,25 @@ def test_a_matrix_a_sweep_an_exploration_and_charts_are_shown_where_they_are(run
         red=3, of=5, faults=1, steps=2, tried=9, minimal=True,
     )  # fmt: skip
     write_json(run.root / "explore.json", Explored(seed=4, found=(found,)))
-    (run.root / "load").mkdir()
-    (run.root / "load" / "latency.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", encoding="utf-8")
     page = Page(write_page(run))
     assert "Matrix ✓ 1 pass ✗ 1 fail – 1 not applicable" in page.text
     assert "✗ slow on a→b: broken: stage_chain" in page.text
     assert "1: no such thing" in page.text
     assert "Crash sweep" in page.text
     assert "gauntlet replay findings/3.toml" in page.text
-    (chart,) = page.of("img")
-    assert chart["alt"] == "latency"
+
+
+def test_the_gates_of_a_load_run_its_charts_and_its_figures_are_shown(run: RunDirectory, tmp_path: Path) -> None:
+    asked = [Gate(text, parse(text)) for text in ("http.p99 < 250ms", "completeness >= 100%")]
+    result = result_of(LoadStory(http_ms=lambda at_s: 900).measured(tmp_path / "load"), asked)
+    write_json(run.root / "load" / "load.json", result)
+    page = Page(write_page(run))
+    gate = next(gate for gate in result.gates if gate.status == "fail")
+    assert "✗ FAIL 1 of 2 load gates not met" in page.text
+    assert page.text.count(gate.says) == 2, "in the table, and among the figures"
+    assert page.part("load").count('<svg xmlns="http://www.w3.org/2000/svg" class="lc"') == len(charts_of(result)) > 2
+    assert ".lc-line" in page.source
+    assert ".lc-line" not in Page(write_page(red_run(tmp_path / "red"))).source
 
 
 def test_a_run_that_has_no_verdict_yet_is_put_together_and_one_that_did_not_come_up_says_why(tmp_path: Path) -> None:
@@ -268,6 +282,13 @@ def test_report_writes_the_page_and_draws_the_flow_that_is_chosen(run: RunDirect
     assert f"flow-{uid('created')}-title" in page.part("flows")
 
 
+def test_a_flow_that_is_drawn_with_its_finding_is_not_drawn_again(tmp_path: Path) -> None:
+    chosen = [uid("moved"), uid("created"), uid("created")[:9]]
+    page = Page(write_page(red_run(tmp_path), flows=chosen))
+    assert page.source.count(f'id="flow-{uid("moved")}-title"') == 1
+    assert page.part("flows").count(f'id="flow-{uid("created")}-title"') == 1
+
+
 def test_report_of_what_is_no_run_and_of_a_flow_that_there_is_not_says_so(
     run: RunDirectory, gauntlet: Gauntlet, tmp_path: Path
 ) -> None:
@@ -297,3 +318,8 @@ def test_a_drawing_of_its_own_has_its_own_style_and_is_whole(tmp_path: Path, gau
     root = ElementTree.fromstring(told)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert ".waterfall" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
+
+
+def test_a_demonstration_overwrites_nothing(gauntlet: Gauntlet, tmp_path: Path) -> None:
+    code, told = gauntlet("demo-reports", "--run-dir", tmp_path)
+    assert (code, "is there already" in told) == (3, True)

@@ -11,8 +11,11 @@ import pytest
 
 from harness.environment import chromium
 from harness.environment.failures import EnvironmentFailed
+from harness.evidence.run_directory import write_json
+from harness.load.measure import result_of
 from reports.page import write_page
 from reports.screenshots import browser, screenshots
+from tests.load_runs import LoadStory
 from tests.runs import green_run, red_run
 
 if TYPE_CHECKING:
@@ -183,9 +186,15 @@ def test_on_paper_it_is_black_on_white_and_without_controls(red: Path, reader: R
     assert page.locator("#cause-1 .bars rect.missing:visible").count() == 1
 
 
-def test_a_green_page_has_nothing_to_complain_of_either(tmp_path: Path, reader: Reader) -> None:
-    page = reader.open(write_page(green_run(tmp_path)), TELEPHONE)
+def test_a_green_page_of_a_load_run_is_drawn_without_complaints_too(tmp_path: Path, reader: Reader) -> None:
+    run = green_run(tmp_path)
+    write_json(run.root / "load" / "load.json", result_of(LoadStory().measured(tmp_path / "load"), []))
+    page = reader.open(write_page(run), TELEPHONE)
     assert page.locator("#flows svg.waterfall").is_visible()
+    assert page.locator("#load svg.lc").first.is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('.lc-line')).fill") == "none", (
+        "its style is permitted"
+    )
 
 
 # --- the browser itself -----------------------------------------------------------------------------------------

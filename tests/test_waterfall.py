@@ -14,8 +14,11 @@ from harness.contract.log_lines import Line
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Fault, Received
 from harness.trace.waterfall import MOST_STEPS, Claim, Step, Waterfall, waterfall
+from reports.durations import took
+from reports.page.picture import svg
 from tests.builders import (
     Story,
+    answered,
     created_lead,
     duplicated_lead,
     exhausted_lead,
@@ -155,6 +158,30 @@ def test_what_must_have_gone_before_is_missed_until_its_line() -> None:
     assert publish.ended in ends
 
 
+def test_what_came_once_too_often_is_marked_where_it_came() -> None:
+    story = qualified_lead()
+    answered(story, "pipeline", "patch", 200)
+    shown = drawn(story.lines)
+    (extra,) = steps(shown, "excess", "pipeline")
+    assert extra.name == "http.request.completed"
+    assert "missing-text" in svg(shown)
+
+
+def test_a_name_that_begins_like_a_mark_is_none() -> None:
+    lines = [msgspec.structs.replace(line, method="✗") if hasattr(line, "method") else line
+             for line in qualified_lead().lines]  # fmt: skip
+    assert "missing-text" not in svg(drawn(lines))
+
+
+def test_of_many_faults_some_are_shown_and_the_rest_is_counted() -> None:
+    faults = [Fault(kind=f"cut {n}", place="a→b", injected_at=moment(1), healed_at=moment(9), hits=1, proof="p")
+              for n in range(9)]  # fmt: skip
+    picture = svg(drawn(qualified_lead().lines, faults=tuple(faults)))
+    assert "cut 5 on a→b" in picture
+    assert "cut 6 on a→b" not in picture
+    assert "… 3 faults more" in picture
+
+
 def test_a_claim_is_drawn_where_the_flow_itself_shows_nothing_broken_and_only_there() -> None:
     claim = Claim("automation", "no deal")
     (gone,) = steps(drawn(qualified_lead().lines, claim), "missing")
@@ -192,6 +219,15 @@ def test_faults_that_were_active_meanwhile_are_shown(window: tuple[int, int], ex
     fault = Fault(kind="cut", place="a→b", injected_at=first, healed_at=last, hits=1, proof="p")
     shown = drawn(moved_lead(Story()).lines, faults=(fault,))
     assert [found.name for found in shown.faults] == (["cut on a→b"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 ms"), (0.00004, "<0.1 ms"), (0.0123, "12.3 ms"), (0.5, "500 ms"), (1.204, "1.20 s"), (59, "59 s"),
+     (125, "2 min 5 s"), (7380, "2 h 3 min")],
+)  # fmt: skip
+def test_a_duration_is_told_as_exactly_as_people_care_for(seconds: float, text: str) -> None:
+    assert took(seconds) == text
 
 
 # --- what is odd ------------------------------------------------------------------------------------------------

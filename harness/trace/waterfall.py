@@ -44,8 +44,9 @@ from harness.trace.findings import FlowFinding
 from harness.trace.flow import Flow, Kind
 from harness.trace.obligations import Obligation
 
-Sort = Literal["work", "wait", "moment", "missing"]
-"""``missing``: what did not come, from the line that demands it to the end of the picture."""
+Sort = Literal["work", "wait", "moment", "missing", "excess"]
+"""``missing``: what did not come, from the line that demands it to the end of the picture. ``excess``: a line of which
+there may be only so many, and there were more."""
 
 CLIENT, BROKER = "client", "broker"
 MOST_STEPS, MOST_MISSING = 60, 12
@@ -161,7 +162,7 @@ def _missing(broken: Obligation, began: float, end: float) -> Step:
     """What must follow is missed from its line on, what must have gone before until its line."""
     at = _at(broken.line)
     if broken.state == "excess":
-        return Step(broken.by, "moment", f"✗ more than {broken.missing}", at, at, broken.edge)
+        return Step(broken.by, "excess", broken.missing, at, at, broken.edge)
     first, last = (began, at) if broken.state == "orphan" else (at, end)
     return Step(broken.by, "missing", broken.missing, first, last, broken.edge)
 

@@ -14,9 +14,10 @@ from harness.checks.coverage import Coverage, coverage_of
 from harness.checks.run_verdict import RunVerdict, summarise
 from harness.evidence.run_directory import RunDirectory, read_json
 from reports.coverage_text import coverage_line
+from reports.durations import took
 from reports.grid import MARKS
+from reports.line_chart import STYLE
 from reports.page.content import gather
-from reports.page.picture import took
 from reports.page.template import render, style
 
 FILE = "report.html"
@@ -36,7 +37,8 @@ def write_page(
     if verdict is None:
         verdict = read_json(run.verdict_file, RunVerdict) if run.verdict_file.exists() else summarise(run)
     content = gather(run, verdict, coverage or coverage_of(run), flows)
-    css, script = Markup("\n").join((style("page.css"), style("waterfall.css"))), style("page.js")
+    charts = Markup(STYLE.strip()) if content.load else ""
+    css, script = Markup("\n").join((style("page.css"), style("waterfall.css"), charts)), style("page.js")
     page = render(
         "page.html", page=content, css=css, script=script, policy=_policy(css, script), took=took, marks=MARKS,
         coverage_line=coverage_line(content.coverage), command=shlex.join(content.record.command),

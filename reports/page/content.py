@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from markupsafe import Markup
 from harness.checks import ALL
 from harness.checks.causes import Cause
 from harness.checks.coverage import Coverage
-from harness.checks.judge import ScenarioVerdict
+from harness.checks.judge import ScenarioVerdict, Verdict, worst
 from harness.checks.one_flow import OneFlow, find_flow, flow_of, target_of
 from harness.checks.run_verdict import RunRecord, RunVerdict
 from harness.checks.verdict import Status
@@ -29,8 +28,11 @@ from harness.evidence.run_directory import (
     read_json,
     read_records,
 )
+from harness.load.result import LoadResult
 from harness.trace.waterfall import Claim, waterfall
+from reports.charts import charts_of
 from reports.grid import Grid, GridFile
+from reports.load_terminal import load_text
 from reports.one_flow import flow_text
 from reports.page.picture import svg
 
@@ -88,6 +90,15 @@ class FaultRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What a load run came to. ``charts``: ready to stand in the page; ``text``: the same as on a terminal."""
+
+    result: LoadResult
+    charts: Sequence[Markup]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunPage:
     """All of it, the most important first. ``left_out``: what there is more of, and how much."""
 
@@ -103,7 +114,7 @@ class RunPage:
     faults: Sequence[FaultRow]
     grids: Sequence[Grid]
     explored: Explored | None
-    charts: Sequence[tuple[str, str]]
+    load: Load | None
     coverage: Coverage
     environment_failure: str
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -111,6 +122,17 @@ class RunPage:
     @property
     def not_green(self) -> int:
         return sum(scenario.verdict != "pass" for scenario in self.verdict.scenarios)
+
+    @property
+    def ended(self) -> Verdict:
+        """How the run has ended: with its properties, and with its gates where it was one of load."""
+        of_load: dict[str, Verdict] = {"pass": "pass", "fail": "fail", "inconclusive": "unknown"}
+        return worst([self.verdict.verdict, *([of_load[self.load.result.verdict]] if self.load else [])])
+
+    @property
+    def missed(self) -> int:
+        """How many gates of a load run are not met, or cannot be told."""
+        return sum(gate.status != "pass" for gate in self.load.result.gates) if self.load else 0
 
     @property
     def errors(self) -> list[ScenarioVerdict]:
@@ -128,7 +150,7 @@ def gather(run: RunDirectory, verdict: RunVerdict, coverage: Coverage, flows: Se
     doubts = [*_doubts(verdict.scenarios)]
     rows = _scenario_rows(verdict, causes, scenarios)
     faults = _fault_rows(scenarios)
-    chosen = [_drawn(find_flow(run, beginning)) for beginning in flows]
+    chosen = [*_chosen(run, flows, {told.drawn.correlation_id for told in causes if told.drawn})]
     if not chosen and verdict.verdict == "pass":
         chosen = [*_example(verdict, scenarios)]
     ended = max((scenario.until for scenario in scenarios.records.values()), default=record.began_at)
@@ -136,7 +158,7 @@ def gather(run: RunDirectory, verdict: RunVerdict, coverage: Coverage, flows: Se
         root=run.root, record=record, verdict=verdict, took_s=max(0.0, seconds_between(record.began_at, ended)),
         causes=causes, chosen=chosen, doubts=doubts[:MOST_DOUBTS], scenarios=rows[:MOST_SCENARIOS],
         properties=_property_rows(verdict.scenarios), faults=faults[:MOST_FAULTS], grids=[*_grids(run.root)],
-        explored=_explored(run.root), charts=[*_charts(run.root)], coverage=coverage,
+        explored=_explored(run.root), load=_load(run.root), coverage=coverage,
         environment_failure=_text_of(run.root / ENVIRONMENT_FAILURE),
         left_out={
             what: len(found) - most
@@ -194,6 +216,14 @@ def _drawn(flow: OneFlow, claim: Claim | None = None) -> Drawn:
     shown = waterfall(flow.evidence, flow.correlation_id, flow.judged, claim)
     picture = svg(shown) if shown.lanes else None
     return Drawn(flow.correlation_id, flow.evidence.scenario.name, picture, tree)
+
+
+def _chosen(run: RunDirectory, flows: Sequence[str], drawn: set[str]) -> Iterator[Drawn]:
+    """Those that are not drawn already, each once."""
+    for flow in (find_flow(run, beginning) for beginning in flows):
+        if flow.correlation_id not in drawn:
+            drawn.add(flow.correlation_id)
+            yield _drawn(flow)
 
 
 def _example(verdict: RunVerdict, scenarios: _Scenarios) -> Iterator[Drawn]:
@@ -282,7 +312,9 @@ def _explored(root: Path) -> Explored | None:
     return read_json(file, Explored) if file.exists() else None
 
 
-def _charts(root: Path) -> Iterator[tuple[str, str]]:
-    """Name and content of each chart, as an address: a picture of that kind can run nothing."""
-    for file in sorted((root / "load").glob("*.svg")):
-        yield file.stem.replace("-", " "), base64.b64encode(file.read_bytes()).decode()
+def _load(root: Path) -> Load | None:
+    file = root / "load" / "load.json"
+    if not file.exists():
+        return None
+    result = read_json(file, LoadResult)
+    return Load(result, [Markup(chart) for chart in charts_of(result, styled=False).values()], load_text(result))

@@ -14,6 +14,7 @@ from textwrap import wrap
 from markupsafe import Markup
 
 from harness.trace.waterfall import FaultWindow, Sort, Step, Waterfall
+from reports.durations import took
 from reports.page.template import render, style
 
 _ROW, _SECOND, _HEAD, _AXIS, _LEGEND = 30, 15, 24, 22, 26
@@ -76,18 +77,6 @@ def svg(shown: Waterfall, *, alone: bool = False) -> Markup:
     return render("waterfall.svg", picture=_picture(shown), alone=alone, css=css)
 
 
-def took(seconds: float) -> str:
-    """``12.3 ms``, ``1.20 s``, ``2 min 5 s``"""
-    if seconds < 0.0001:
-        return "<0.1 ms" if seconds else "0 ms"
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _picture(shown: Waterfall) -> Picture:
     scale = _Scale(shown.began, shown.ended)
     shades = list(_shades(shown.faults[:_MOST_FAULTS], scale))
@@ -99,7 +88,7 @@ def _picture(shown: Waterfall) -> Picture:
         for step in steps:
             bars.append(_bar(step, y, scale))
             y += _ROW + _SECOND * (len(bars[-1].label) - 1)
-    missing = [f"{lane}: {_name(step)}" for lane, steps in shown.lanes.items() for step in steps if _is_wrong(step)]
+    missing = [f"{lane}: {_name(step)}" for lane, steps in shown.lanes.items() for step in steps if step.sort in _WRONG]
     return Picture(
         name=f"flow-{shown.correlation_id}",
         title=f"Flow {shown.correlation_id}: {shown.state.replace('_', ' ')}, {took(shown.ended - shown.began)}",
@@ -111,8 +100,14 @@ def _picture(shown: Waterfall) -> Picture:
         bars=bars,
         shades=shades,
         ticks=list(_ticks(shown, scale)),
-        left_out=f"… {shown.left_out} more steps" if shown.left_out else "",
+        left_out=_left_out(shown),
     )
+
+
+def _left_out(shown: Waterfall) -> str:
+    counts = {"steps": shown.left_out, "faults": len(shown.faults) - _MOST_FAULTS}
+    told = " and ".join(f"{count} {what}" for what, count in counts.items() if count > 0)
+    return f"… {told} more" if told else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +124,7 @@ class _Scale:
 def _bar(step: Step, y: int, scale: _Scale) -> Bar:
     name, duration = _name(step), took(step.ended - step.began) if step.sort in ("work", "wait") else ""
     title = _cut(" · ".join(part for part in (name, duration, step.says) if part), _WIDEST_TITLE)
-    if _is_wrong(step):
+    if step.sort in _WRONG:
         lines = wrap(name, _WIDEST_BOLD, max_lines=2, placeholder=" …") or [name]
         return Bar(y + _SECOND * (len(lines) - 1), *_place(step, scale), step.sort, lines, "", "", title)
     label = _cut(name, _WIDEST - len(duration))
@@ -137,12 +132,11 @@ def _bar(step: Step, y: int, scale: _Scale) -> Bar:
     return Bar(y, *_place(step, scale), step.sort, [label], duration, says, title)
 
 
+_WRONG: dict[Sort, str] = {"missing": "✗ missing: ", "excess": "✗ more than "}
+
+
 def _name(step: Step) -> str:
-    return f"✗ missing: {step.name}" if step.sort == "missing" else step.name
-
-
-def _is_wrong(step: Step) -> bool:
-    return _name(step).startswith("✗")
+    return f"{_WRONG.get(step.sort, '')}{step.name}"
 
 
 def _place(step: Step | FaultWindow, scale: _Scale) -> tuple[float, float]:
