@@ -21,7 +21,7 @@ from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, ne
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
-from scenarios.selection import choose, likely_first
+from scenarios.selection import canaries_apart, choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under xdist each worker collects for itself, and only the controller has a terminal: it is told by them."""
     config.stash[_LEFT_OUT] = choose(config, items)
+    canaries_apart(items)
     likely_first(config, items)
     if (output := getattr(config, "workeroutput", None)) is not None:
         output["gauntlet_left_out"] = config.stash[_LEFT_OUT]

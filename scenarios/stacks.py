@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 
@@ -43,7 +43,8 @@ class Stacks:
             name = f"{self._worker}-{self._number}"
             stack = boot(self.target, run_dir=self._run.root, name=name, source_root=self._source_root)
             self._stack = self._up.enter_context(stack)
-            Broker(self._stack.broker_url, self.target, Recording()).open_tap()
+            with closing(Broker(self._stack.broker_url, self.target, Recording())) as broker:
+                broker.open_tap()
             self._since = ""
         return self._stack, self._since
 
