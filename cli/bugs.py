@@ -162,7 +162,7 @@ def clean(runs: int, schedules: int, keep: bool, workers: int, seed: int | None,
     record = _record(folder, seed, workers, schedules)
     click.echo(f"seed {record.seed}; evidence: {folder}")
     try:
-        for run in clean_runs(record, runs, folder, lambda number, part: progress(f"run {number}: {part}"), keep=keep):
+        for run in clean_runs(record, runs, folder, lambda number: progress(f"run {number}"), keep=keep):
             record = msgspec.structs.replace(record, runs=(*record.runs, run))
             write_json(folder / "clean.json", record)
             (folder / "clean.md").write_text(markdown(record), encoding="utf-8")

@@ -12,7 +12,7 @@ from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Result
 from harness.environment.failures import EnvironmentFailed
 from harness.evidence.clean import CleanRecord, CleanRun
-from harness.evidence.explored import Explored, Ran
+from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import RunDirectory, write_json
 from reports.clean import bound, markdown, run_line
 from scenarios.kill_matrix import clean
@@ -28,43 +28,45 @@ RED = ScenarioVerdict(
 )  # fmt: skip
 
 
+CHAOS = msgspec.structs.replace(RED, scenario="test_random_chaos.py::test_a_drawn_schedule_breaks_no_promise[1]")
+
+
 class Ended:
     """Stands for the commands of a run: what they leave behind."""
 
-    def __init__(self, *gates: ScenarioVerdict, chaos: str = "pass") -> None:
-        self.gates, self.chaos = gates, chaos
+    def __init__(self, *scenarios: ScenarioVerdict) -> None:
+        self.scenarios = scenarios
         self.commands: list[list[str]] = []
 
     def __call__(self, words: list[str], run: RunDirectory) -> None:
         self.commands.append(words)
-        if words[0] == "gate":
-            verdict = RunVerdict(verdict=self.gates[-1].verdict, scenarios=self.gates)
-            write_json(run.verdict_file, verdict)
-        else:
-            ran = Ran(name="explore 1", schedule="cut", verdict=self.chaos, failed=("schema",))  # type: ignore[arg-type]
-            write_json(run.root / "explore.json", Explored(seed=1, ran=(ran,)))
+        write_json(run.verdict_file, RunVerdict(verdict=self.scenarios[-1].verdict, scenarios=self.scenarios))
+        for one in self.scenarios:
+            record = ScenarioRecord(name=one.scenario, stack="s", target="t", seed=1, since="", until="")
+            write_json(run.scenario(one.scenario).scenario_file, record)
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, folder: Path, ended: Ended, *, runs: int = 1, keep: bool = False) -> CleanRun:
     monkeypatch.setattr(clean, "_run", ended)
-    return list(clean_runs(RECORD, runs, folder, lambda number, part: None, keep=keep))[-1]
+    return list(clean_runs(RECORD, runs, folder, lambda number: None, keep=keep))[-1]
 
 
 def test_green_runs_raise_no_alarm_and_leave_no_evidence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert ran(monkeypatch, tmp_path, Ended(GREEN)).alarms == ()
     assert list(tmp_path.iterdir()) == []
     ran(monkeypatch, tmp_path, Ended(GREEN), keep=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["001-chaos", "001-gate"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["001"]
 
 
 def test_whatever_is_not_green_is_an_alarm_and_its_run_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     doubtful = ScenarioVerdict(scenario="c", verdict="unknown", results=())
-    run = ran(monkeypatch, tmp_path, Ended(GREEN, doubtful, RED, chaos="fail"))
+    run = ran(monkeypatch, tmp_path, Ended(GREEN, doubtful, RED, CHAOS))
     assert [(alarm.part, alarm.scenario, alarm.says) for alarm in run.alarms] == [
         ("gate", "c", "unknown"),
         ("gate", "b", "schema: a column is odd"),
-        ("chaos", "explore 1", "schema: cut"),
+        ("chaos", CHAOS.scenario, "schema: a column is odd"),
     ]
+    assert (run.scenarios, run.schedules) == (3, 1)
     assert {Path(alarm.run) for alarm in run.alarms} == set(tmp_path.iterdir())
 
 
@@ -72,7 +74,8 @@ def test_each_run_has_a_seed_of_its_own_and_no_bug_is_planted(monkeypatch: pytes
     ended = Ended(GREEN)
     ran(monkeypatch, tmp_path, ended, runs=3)
     seeds = [word for words in ended.commands for word in words if word.startswith("--seed")]
-    assert (len(seeds), len(set(seeds))) == (6, 3)
+    assert (len(seeds), len(set(seeds))) == (3, 3)
+    assert ended.commands[0][:6] == ["gate", "-q", "-n", "2", "--schedules", "3"]
     assert ended.commands[0][-3:] == ["--", "--deselect", "scenarios/test_canary.py"]
 
 
