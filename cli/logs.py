@@ -148,8 +148,9 @@ def docs(run: Path | None, tested: Path, out: Path) -> None:
 
     directory = RunDirectory(run or newest_run(whole=True))
     verdicts, began_at = read_verdicts(directory), read_json(directory.run_file, RunRecord).began_at
+    page = properties_page(read_tested(tested), verdicts)
     out.mkdir(parents=True, exist_ok=True)
-    _write_page(out / "properties.md", properties_page(read_tested(tested), verdicts))
+    _write_page(out / "properties.md", page)
     _write_page(out / "production-readiness.md", readiness_page(verdicts, judged_at=began_at[:10]))
     _write_page(out / "reference-cli.md", command_page(gauntlet))
     _write_page(out / "reference-configuration.md", configuration_page())
