@@ -191,4 +191,9 @@ def _record(folder: Path, seed: int | None, workers: int, schedules: int) -> Cle
         raise click.UsageError(
             f"{folder} is the record of other code ({record.code}, now {code}): give a new --run-dir"
         )
+    context = click.get_current_context()
+    for name, wanted in (("seed", seed), ("workers", workers), ("schedules", schedules)):
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and wanted != (before := getattr(record, name)):
+            raise click.UsageError(f"{folder} was begun with --{name} {before}: go on without, or give a new --run-dir")
     return record

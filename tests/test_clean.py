@@ -99,6 +99,19 @@ def test_a_record_of_other_code_is_not_continued(gauntlet: Gauntlet, tmp_path: P
     assert f"abc, now {code_digest()}" in " ".join(told.split())
 
 
+@pytest.mark.parametrize(
+    ("option", "before"), [("--seed=2", "--seed 1"), ("-n3", "--workers 2"), ("--schedules=4", "--schedules 3")]
+)
+def test_a_record_is_not_continued_otherwise_than_it_was_begun(
+    gauntlet: Gauntlet, tmp_path: Path, option: str, before: str
+) -> None:
+    whole = (CleanRun(number=1, seed=1),)
+    write_json(tmp_path / "clean.json", msgspec.structs.replace(RECORD, code=code_digest(), runs=whole))
+    code, told = gauntlet("clean", "--runs", "1", "--run-dir", tmp_path, option)
+    assert (code, f"begun with {before}" in " ".join(told.split())) == (3, True), told
+    assert gauntlet("clean", "--runs", "1", "--run-dir", tmp_path)[0] == 0
+
+
 CATALOGUE = """
 [B1]
 name = "a bug"
