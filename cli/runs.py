@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No line for what is green: only what is not, and the verdict.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; all else goes to stderr.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@click.option("--schedules", type=click.IntRange(0), default=0, metavar="N", help="Also N drawn schedules of chaos.")
 @SEED
 @RUN_DIR
 @TARGET
@@ -52,6 +53,7 @@ def gate(
     quiet: bool,
     as_json: bool,
     nightly: bool,
+    schedules: int,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -83,6 +85,7 @@ def gate(
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
+    arguments += [f"--schedules={schedules}"]
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
     run = RunDirectory(run_dir)
