@@ -15,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from harness.evidence.records import Operation
 from harness.evidence.run_directory import RunDirectory
+from harness.trace import spans
 from reports.export.otlp import hex_id, otlp_traces
 from reports.export.perfetto import perfetto_trace
 from reports.export.source import exported
@@ -213,6 +214,33 @@ def test_every_event_has_what_its_phase_demands(run: RunDirectory) -> None:
         assert demanded[event["ph"]] | {"pid", "tid"} <= set(event)
         assert event.get("ts", 0) >= 0
         assert event.get("dur", 1) > 0
+
+
+def a_span(
+    span_id: str, began_us: int, ended_us: int, *, service: str = "crm", parent: str | None = None
+) -> spans.Span:
+    return spans.Span(
+        span_id=span_id, parent_id=parent, correlation_id=uid("moved"), service=service, instance=f"{service}-1",
+        name=span_id, role="internal", began_ns=began_us * 1000, ended_ns=ended_us * 1000,
+    )  # fmt: skip
+
+
+def test_what_overlaps_has_a_lane_of_its_own_and_what_lies_within_has_not() -> None:
+    members = [a_span("long", 0, 100), a_span("within", 10, 50), a_span("across", 40, 120), a_span("after", 100, 130)]
+    events = perfetto_trace(members, [])["traceEvents"]
+    assert {event["name"]: event["tid"] for event in events if event["ph"] == "X"} == {
+        "long": 1,
+        "within": 1,
+        "across": 2,
+        "after": 1,
+    }
+
+
+def test_no_arrow_leads_back_in_time_as_clocks_that_differ_would_have_it() -> None:
+    effect = a_span("effect", 10, 20, service="pipeline", parent="cause")
+    for cause_us, arrows in ((0, 2), (11, 0)):
+        events = perfetto_trace([a_span("cause", cause_us, 30), effect], [])["traceEvents"]
+        assert sum(event["ph"] in "sf" for event in events) == arrows
 
 
 def test_slices_of_a_lane_lie_beside_or_within_each_other(run: RunDirectory) -> None:
