@@ -116,6 +116,7 @@ def test_nothing_is_drawn_while_others_write_on_the_terminal() -> None:
     view = GateView(shown, presents=list)
     with view:
         view.expects(2)
+        view.tick()
         view.pause()
         before = told(shown)
         view.ended(result(kind="environment", says="crashed"))
