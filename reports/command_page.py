@@ -23,7 +23,7 @@ def command_page(gauntlet: click.Group) -> str:
     index = [
         f"* [`{name}`](#{name.replace(' ', '-')}): {command.get_short_help_str(100)}" for name, command in commands
     ]
-    return "\n".join([_HEAD, *index, "", *(_section(name, command) for name, command in commands)])
+    return "\n".join([_HEAD, *index, "", *(_section(name, command, gauntlet) for name, command in commands)])
 
 
 def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
@@ -36,8 +36,9 @@ def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[str,
             yield f"gauntlet {' '.join(words)}", command
 
 
-def _section(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=name, max_content_width=110)
+def _section(name: str, command: click.Command, gauntlet: click.Group) -> str:
+    """With the group's settings, as when it is run: click makes the option for help once, and keeps it."""
+    context = click.Context(command, info_name=name, **gauntlet.context_settings)
     usage = command.collect_usage_pieces(context)
     lines = [f"## {name}", "", f"`{' '.join([name, *usage])}`", "", inspect.cleandoc(command.help or ""), ""]
     options = [record for parameter in command.get_params(context) if (record := parameter.get_help_record(context))]
