@@ -23,7 +23,7 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.page import write_page
 from reports.terminal import run_text, scenario_text
-from scenarios.selection import choose, likely_first
+from scenarios.selection import CHAOS, canaries_apart, choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
+    group.addoption("--schedules", type=int, metavar="N", default=0, help="also so many drawn schedules of chaos (0)")
     group.addoption("--first", action="append", default=[], metavar="SCENARIO", help="run this one before the others")
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
 
@@ -49,9 +50,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under xdist each worker collects for itself, and only the controller has a terminal: it is told by them."""
     config.stash[_LEFT_OUT] = choose(config, items)
+    canaries_apart(items)
     likely_first(config, items)
     if (output := getattr(config, "workeroutput", None)) is not None:
         output["gauntlet_left_out"] = config.stash[_LEFT_OUT]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Nobody misses random chaos that was not asked for."""
+    return True if collection_path.name == CHAOS and not config.getoption("--schedules") else None
 
 
 @pytest.hookimpl(optionalhook=True)

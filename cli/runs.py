@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@click.option("--schedules", type=click.IntRange(0), default=0, metavar="N", help="Also N drawn schedules of chaos.")
 @SEED
 @RUN_DIR
 @TARGET
@@ -50,6 +51,7 @@ def gate(
     only: str | None,
     quiet: bool,
     nightly: bool,
+    schedules: int,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -76,6 +78,7 @@ def gate(
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
+    arguments += [f"--schedules={schedules}"]
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))

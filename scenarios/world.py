@@ -389,6 +389,8 @@ class World:
         write_json(directory.verdict_file, verdict)
         self.sinks.close()
         self._plain.close()
+        self.database.close()
+        self.broker.close()
         for client in self._clients:
             client.close()
         return verdict

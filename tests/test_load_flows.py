@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from harness.contract.log_lines import decode_line
+from harness.evidence.clock import unix_ns
 from harness.evidence.run_directory import read_json, write_json
 from harness.load.measure import result_of
 from harness.load.measurements import Measurements, read_measurements
@@ -29,6 +30,10 @@ def told(run: Measurements) -> dict[str, set[float]]:
 
 def story(**parts: Any) -> LoadStory:
     return LoadStory(steps=SHORT, **({"warm_up_s": 1.0} | parts))
+
+
+def test_a_moment_is_exact_to_the_microsecond() -> None:
+    assert unix_ns("2026-01-01T00:00:59.123456Z") == 1_767_225_659_123_456_000
 
 
 def test_the_stories_lines_keep_the_contract(tmp_path: Path) -> None:
