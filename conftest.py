@@ -21,7 +21,6 @@ from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
-from reports.page import write_page
 from reports.terminal import run_text, scenario_text
 from scenarios.selection import CHAOS, canaries_apart, choose, likely_first
 from scenarios.stacks import Stacks
@@ -193,6 +192,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(run_text(config.stash[_VERDICT], run_of(config).root))
         run, coverage = run_of(config), coverage_of(run_of(config))
         terminalreporter.write_line(coverage_line(coverage))
+        from reports.page import write_page  # templates are of no use to the workers
+
         page = write_page(run, verdict=config.stash[_VERDICT], coverage=coverage)
         terminalreporter.write_line(f"to look at: {page}")
     for why, count in config.stash.get(_LEFT_OUT, {}).items():
