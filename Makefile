@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs setup servers lock clean
+.PHONY: help gate test fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs tutorial setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,9 @@ bench-page: setup  ## how large the page of 100,000 flows is, and how long Chrom
 
 bench-proxy: setup  ## what the fault proxy costs, beside a bare relay and toxiproxy-server (a minute)
 	@$(BIN)/gauntlet bench-proxy $(ARGS)
+
+tutorial: setup  ## does what docs/tutorial.md says, line by line, in a fresh clone of what is committed (five minutes)
+	@$(BIN)/python -m tests.tutorial
 
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 

@@ -10,10 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import allure
 import pytest
 
-from harness.checks.causes import causes_of
 from harness.checks.coverage import coverage_of
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
@@ -26,10 +24,7 @@ from harness.evidence.present import Present, forget_presents, write_present
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
-from reports.after import attempt, write_reports
 from reports.coverage_text import coverage_line
-from reports.page import FILE as PAGE
-from reports.page import write_page
 from reports.terminal import run_text, scenario_text
 from scenarios.outcomes import FOLDER, OutcomeWriter
 from scenarios.selection import CHAOS, canaries_apart, choose, likely_first
@@ -200,6 +195,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 def _attach_for_allure(config: pytest.Config, verdict: ScenarioVerdict) -> None:
     """For those who run pytest with --alluredir; what a gate leaves for Allure is made of its run directory."""
     if config.getoption("allure_report_dir", None):
+        import allure
+
+        from harness.checks.causes import causes_of
+
         allure.attach(scenario_text(verdict, run_of(config).root), "verdict", allure.attachment_type.TEXT)
         for cause in causes_of(verdict.findings):
             allure.attach("\n".join(cause.example.trace), f"trace: {cause.title}", allure.attachment_type.TEXT)
@@ -231,6 +230,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _write_reports(config: pytest.Config, verdict: RunVerdict | None) -> None:
+    from reports.after import write_reports  # what it needs is of no use to the workers
+
     run = run_of(config)
     if run.scenarios() or read_outcomes(run):
         config.stash[_REPORTS] = write_reports(run, verdict)
@@ -250,13 +251,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _write_page(terminalreporter: pytest.TerminalReporter, run: RunDirectory, verdict: RunVerdict) -> None:
+    from reports.after import attempt
+    from reports.page import FILE, write_page
+
     coverage = coverage_of(run)
     terminalreporter.write_line(coverage_line(coverage))
 
     def page() -> None:
         terminalreporter.write_line(f"to look at: {write_page(run, verdict=verdict, coverage=coverage)}")
 
-    for line in attempt(PAGE, page):
+    for line in attempt(FILE, page):
         terminalreporter.write_line(line)
 
 

@@ -28,7 +28,7 @@ VARIABLES = {
     "GAUNTLET_TOXIPROXY": "the `toxiproxy-server` to use",
     "GAUNTLET_PROXY": "which proxy stands on the edges: `wire` (ours, the default) or `toxiproxy`",
     "GAUNTLET_LIBFAKETIME": "the library of faketime, for the scenarios with a wrong clock",
-    "GAUNTLET_CHROMIUM": "the browser that looks at pages of runs",
+    "GAUNTLET_CHROMIUM": "the browser that reads the pages of runs, in tests and for pictures",
     "GITHUB_ACTIONS": "`true`: a gate writes an annotation for each scenario that is not green",
     "GITHUB_STEP_SUMMARY": "the file to which a gate adds its summary",
     "NO_COLOR": "anything: no colours in the terminal (https://no-color.org)",

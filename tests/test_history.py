@@ -130,6 +130,19 @@ def test_what_was_drawn_is_another_thing_in_each_run_whatever_its_name(tmp_path:
     assert history(tmp_path).flips == ()
 
 
+@pytest.mark.parametrize(("seeds", "flips"), [((7, 8), 0), ((7, 7), 1)], ids=["another seed", "the same seed"])
+def test_random_chaos_of_a_gate_is_the_same_with_the_same_seed_alone(
+    tmp_path: Path, seeds: tuple[int, int], flips: int
+) -> None:
+    verdicts: tuple[Verdict, Verdict] = ("pass", "fail")
+    for name, seed, verdict in zip("12", seeds, verdicts, strict=True):
+        run = a_run(tmp_path, name, one="pass")
+        write_json(run.run_file, msgspec.structs.replace(read_json(run.run_file, RunRecord), seed=seed))
+        drawn = ScenarioVerdict(scenario="test_random_chaos.py::test_x[0]", verdict=verdict, results=())
+        write_json(run.verdict_file, RunVerdict(verdict="pass", scenarios=(drawn,)))
+    assert len(history(tmp_path).flips) == flips
+
+
 def test_the_same_code_has_the_same_digest_and_a_system_with_a_bug_in_it_another(tmp_path: Path) -> None:
     assert code_digest() == code_digest(PROJECT_ROOT)
     (tmp_path / "system_under_test").mkdir()

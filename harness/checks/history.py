@@ -19,6 +19,8 @@ from harness.evidence.run_directory import EvidenceError, RunDirectory, read_jso
 
 Ended = Literal["pass", "fail", "unknown", "not judged"]
 """``not judged``: it was interrupted, or it goes on, or it is no run that is judged."""
+DRAWN = "test_random_chaos.py::"
+"""So begin the scenarios of a gate that are other ones with each seed, whatever their names."""
 
 
 class PastRun(Struct, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ class History(Struct, frozen=True, kw_only=True):
 def history(folder: Path) -> History:
     """All runs of a folder, whatever made them."""
     runs, unreadable = [], []
-    verdicts: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    verdicts: dict[tuple[str, str, int | None], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for root in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
             run = _past_run(RunDirectory(root))
@@ -66,8 +68,9 @@ def history(folder: Path) -> History:
             continue
         runs.append(run)
         for scenario, verdict in found if run.code else ():
-            verdicts[run.code, scenario][verdict].append(run.run)
-    flips = (Flip(scenario=name, code=code, runs=dict(seen)) for (code, name), seen in verdicts.items())
+            seed = run.seed if scenario.startswith(DRAWN) else None
+            verdicts[run.code, scenario, seed][verdict].append(run.run)
+    flips = (Flip(scenario=name, code=code, runs=dict(seen)) for (code, name, _), seen in verdicts.items())
     return History(
         runs=tuple(sorted(runs, key=lambda run: run.began_at)),
         flips=tuple(flip for flip in flips if len(flip.runs) > 1),
