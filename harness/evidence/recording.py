@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from harness.evidence.clock import monotonic_ns
@@ -24,6 +25,8 @@ class Recording:
     """Personal data that were sent otherwise than as an operation's arguments; they must be seen nowhere."""
     awaited_deliveries: dict[str, int] = field(default_factory=dict)
     """Message id → how often it must have been received before the system can be at rest."""
+    elsewhere: list[Path] = field(default_factory=list)
+    """Files of operations that other processes wrote down, in the same words, with numbers that no other has."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _sessions: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -21,7 +21,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from scenarios.load.dispatcher import Dispatcher
-from scenarios.load.order import Order, OrderError, order_from, part_of
+from scenarios.load.order import BEGUN, Order, OrderError, order_from, part_of
 
 _USAGE = 3
 _BEGIN_AFTER_S = 1.0
@@ -75,7 +75,7 @@ def _give_orders(environment: Environment, **_: Any) -> None:
     begin_ns = time.time_ns() + int(_BEGIN_AFTER_S * 1e9)
     _Here.over_at = time.monotonic() + _BEGIN_AFTER_S + sum(step.seconds for step in order.steps) + _LONGER_S
     if order.out:
-        (Path(order.out) / "begun").write_text(str(begin_ns))
+        (Path(order.out) / BEGUN).write_text(str(begin_ns))
     for part, worker in enumerate(workers):
         share = part_of(order, part, len(workers), begin_ns)
         runner.send_message(ORDER, {"order": msgspec.json.encode(share)}, worker)

@@ -16,9 +16,11 @@ from msgspec import Struct, structs
 from harness.load.records import Step
 from scenarios.load.profiles import Arrivals, Kind, Profile, ProfileError, find_profile
 
-ORDER, STACK = "GAUNTLET_LOAD_ORDER", "GAUNTLET_STACK"
+ORDER, STACK = "GAUNTLET_LOAD_ORDER", "GAUNTLET_LOAD_STACK"
 PROFILE, SEED, RATE = "GAUNTLET_LOAD_PROFILE", "GAUNTLET_LOAD_SEED", "GAUNTLET_LOAD_RATE"
 PIPELINE, TOKEN, OUT = "GAUNTLET_PIPELINE_URL", "GAUNTLET_TOKEN", "GAUNTLET_LOAD_OUT"
+BEGUN = "begun"
+"""In the folder for samples: the zero of the schedule."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
