@@ -158,7 +158,7 @@ def append_file(path: Path, other: Path) -> None:
 
 def read_records(path: Path, record: type[Record], sharing: Sharing | None = None) -> tuple[Record, ...]:
     """Read NDJSON back. Raises EvidenceError naming file and line; a missing file is an error, an empty one is not."""
-    records, found = [], _records(path, record)
+    records, found = [], each_record(path, record)
     while block := list(islice(found, AT_ONCE)):
         if sharing is not None:
             sharing.share(block)
@@ -166,7 +166,8 @@ def read_records(path: Path, record: type[Record], sharing: Sharing | None = Non
     return tuple(records)
 
 
-def _records(path: Path, record: type[Record]) -> Iterator[Record]:
+def each_record(path: Path, record: type[Record]) -> Iterator[Record]:
+    """The same one by one, for what is too much to be held at once."""
     decode = msgspec.json.Decoder(record).decode
     number = 0
     try:
