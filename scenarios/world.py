@@ -32,7 +32,7 @@ from harness.evidence.log_tail import LogTail
 from harness.evidence.outages import outages
 from harness.evidence.recording import Recording
 from harness.evidence.records import ExecutionRow, Fault, HealthProbe, Operation, ScenarioRecord, TapMessage
-from harness.evidence.run_directory import RunDirectory, write_json
+from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, write_json
 from harness.evidence.write import write_evidence
 from harness.target import Target
 from harness.trace.flow import Surroundings
@@ -356,7 +356,14 @@ class World:
     # --- the end -----------------------------------------------------------------------------------------------
 
     def conclude(self, error: str | None) -> ScenarioVerdict:
-        """Heal what is still broken, wait for rest, write the evidence down, and let all properties judge it."""
+        """Write down how it ended, and let all properties judge it."""
+        directory = self.write_down(error)
+        verdict = judge(load_evidence(directory, self.target))
+        write_json(directory.verdict_file, verdict)
+        return verdict
+
+    def write_down(self, error: str | None) -> ScenarioDirectory:
+        """Heal what is still broken, wait for rest, write the evidence down."""
         self.site.proxy.restore_all(self.target.edges)
         if self._rested_at != self._activity():
             self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
@@ -398,13 +405,11 @@ class World:
             tap_begun=self._to_file is not None,
         )
         self._forget()
-        verdict = judge(load_evidence(directory, self.target))
-        write_json(directory.verdict_file, verdict)
         self.sinks.close()
         self._plain.close()
         for client in self._clients:
             client.close()
-        return verdict
+        return directory
 
     def _forget(self) -> None:
         """What is written down is read again for judging: let there be room for it."""

@@ -27,6 +27,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # what matters comes as an
 
 FIREHOSE = "amq.rabbitmq.trace"
 TAP = "gauntlet.tap"
+_TAPPED = ("publish.#", "deliver.#")
 _MOVED_WITHIN_S = 3.0
 
 
@@ -56,8 +57,14 @@ class Broker:
         """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
         with self._channel() as channel:
             channel.queue_declare(TAP, durable=True, arguments={"x-queue-type": "quorum"})
-            for what in ("publish.#", "deliver.#"):
+            for what in _TAPPED:
                 channel.queue_bind(TAP, FIREHOSE, what)
+
+    def shut_tap(self) -> None:
+        """Copy no more."""
+        with self._channel() as channel:
+            for what in _TAPPED:
+                channel.queue_unbind(TAP, FIREHOSE, what)
 
     def drain_tap(self) -> list[TapMessage]:
         """Take everything out of the tap, oldest first."""
@@ -79,7 +86,7 @@ class Broker:
             came.append(_tap_message(method.routing_key, properties.headers or {}, body))
 
         def ask(patience_s: float) -> list[TapMessage]:
-            connection.process_data_events(patience_s)  # type: ignore[arg-type]  # pika's stubs know whole seconds only
+            connection.process_data_events(patience_s)
             taken = came.copy()
             came.clear()
             return taken

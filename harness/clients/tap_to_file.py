@@ -1,4 +1,4 @@
-"""The firehose tap, written to a file while it fills: under load it would grow past all memory, here and in the broker."""
+"""The firehose tap, written to a file while it fills: under load it would outgrow all memory, ours and the broker's."""
 
 from __future__ import annotations
 

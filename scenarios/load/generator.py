@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.environment import keeper
-from harness.environment.ports import free_ports
+from harness.environment.ports import PortLease
 from harness.environment.stack import Stack
 from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.run_directory import write_json
@@ -79,6 +79,14 @@ class Generator:
     def running(self) -> bool:
         return self._processes[0].poll() is None
 
+    def ended(self, *, within_s: float) -> bool:
+        """Wait so long for its end; whether it has come."""
+        try:
+            self._processes[0].wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def end(self) -> None:
         """Ask all to end, then insist. Harmless if they have ended."""
         for process in self._processes:
@@ -103,8 +111,21 @@ def generating(stack: Stack, order: Order, folder: Path, fleet: Fleet) -> Iterat
     order_file = folder / "order.json"
     write_json(order_file, order)
     order_file.chmod(0o600)  # it holds a token
-    port, page_port = free_ports(2)
-    port = fleet.port or port
+    with closing(PortLease()) as ports:
+        page_port, port = ports.take(), fleet.port or ports.take()
+        commands = _commands(fleet, port, page_port)
+        processes: list[subprocess.Popen[bytes]] = []
+        generator = Generator(stack, folder, processes, f"http://127.0.0.1:{page_port}" if fleet.page else "")
+        try:
+            for number, command in enumerate(commands):
+                processes.append(_start(stack, command, order_file, folder / f"locust-{number}.log"))
+            yield generator
+        finally:
+            generator.end()
+
+
+def _commands(fleet: Fleet, port: int, page_port: int) -> list[list[str]]:
+    """What the one process, or the master and its workers, are told."""
     arguments = ["--loglevel", "INFO", "--only-summary", "--exit-code-on-error", "0"]
     arguments += ["--web-host", "127.0.0.1", "--web-port", str(page_port)] if fleet.page else ["--headless"]
     arguments += ["--autostart", "--autoquit", "1"] if fleet.page else []
@@ -114,14 +135,7 @@ def generating(stack: Stack, order: Order, folder: Path, fleet: Fleet) -> Iterat
     commands = [arguments]
     if not fleet.expect:
         commands += [["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]] * fleet.workers
-    processes: list[subprocess.Popen[bytes]] = []
-    generator = Generator(stack, folder, processes, f"http://127.0.0.1:{page_port}" if fleet.page else "")
-    try:
-        for number, command in enumerate(commands):
-            processes.append(_start(stack, command, order_file, folder / f"locust-{number}.log"))
-        yield generator
-    finally:
-        generator.end()
+    return commands
 
 
 def _start(stack: Stack, arguments: Sequence[str], order_file: Path, log: Path) -> subprocess.Popen[bytes]:

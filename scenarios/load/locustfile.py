@@ -47,7 +47,7 @@ def _leads(environment: Environment) -> bool:
     return not isinstance(environment.runner, WorkerRunner)
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]
 def _get_ready(environment: Environment, **_: Any) -> None:
     runner = environment.runner
     if runner is None:
@@ -64,7 +64,7 @@ def _get_ready(environment: Environment, **_: Any) -> None:
         runner.register_message(ORDER, _take_order)
 
 
-@events.test_start.add_listener
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
 def _give_orders(environment: Environment, **_: Any) -> None:
     """Each worker gets a share of its own, so that together they do each arrival once."""
     runner, order = environment.runner, _Here.order

@@ -70,7 +70,7 @@ class Observer:
         while not self._ending.is_set():
             try:
                 self._observe_on()
-            except Exception:  # whatever is broken now is broken for the system too; what it does then is told by others
+            except Exception:  # what is broken now is broken for the system too: others tell of that
                 self._ending.wait(EVERY_S)
 
     def _observe_on(self) -> None:

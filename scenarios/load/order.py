@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct, structs
@@ -22,6 +22,9 @@ PIPELINE, TOKEN, OUT = "GAUNTLET_PIPELINE_URL", "GAUNTLET_TOKEN", "GAUNTLET_LOAD
 BEGUN = "begun"
 """In the folder for samples: the zero of the schedule."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+Made = TypeVar("Made", bound=Struct)
 
 
 class OrderError(Exception):
@@ -52,7 +55,9 @@ class Order(Struct, frozen=True, kw_only=True):
     boot: str = ""
 
 
-def order_for(profile: Profile, *, crm: str, pipeline: str, token: str, seed: int, out: Path, operations: bool) -> Order:
+def order_for(
+    profile: Profile, *, crm: str, pipeline: str, token: str, seed: int, out: Path, operations: bool
+) -> Order:
     return Order(
         profile=profile.name, crm=crm, pipeline=pipeline, token=token, seed=seed, steps=profile.steps,
         arrivals=profile.arrivals, mix=profile.mix, out=str(out) if str(out) != "." else "", operations=operations,
@@ -111,7 +116,7 @@ def order_from(environment: Mapping[str, str], host: str | None) -> Order:
     return order_for(profile, crm=crm, pipeline=pipeline, token=token, seed=seed, out=out, operations=True)
 
 
-def _read(path: Path, kind: type[Any]) -> Any:
+def _read(path: Path, kind: type[Made]) -> Made:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:

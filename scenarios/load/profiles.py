@@ -100,9 +100,7 @@ def load_profiles(path: Path = PROFILES) -> dict[str, Profile]:
     return {name: _profile(name, one) for name, one in written.items()}
 
 
-def find_profile(
-    name: str, *, rate: float | None = None, for_s: float | None = None, path: Path = PROFILES
-) -> Profile:
+def find_profile(name: str, *, rate: float | None = None, for_s: float | None = None, path: Path = PROFILES) -> Profile:
     """A profile, at its top rate or another one, for its time or another one. Raises ProfileError.
 
     The shape stays: all rates, and all times, are stretched alike.
