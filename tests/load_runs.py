@@ -26,10 +26,6 @@ Ms = Callable[[float], float]
 """How long something took that was meant to begin so many seconds after the beginning."""
 
 
-def always(took_ms: float) -> Ms:
-    return lambda at_s: took_ms
-
-
 def step(seconds: float, rate: float) -> Step:
     return Step(seconds=seconds, from_rate=rate, to_rate=rate)
 
@@ -42,12 +38,12 @@ class LoadStory:
     profile: str = "average"
     warm_up_s: float = 2.0
     processes: int = 2
-    http_ms: Ms = always(10)
-    late_ms: Ms = always(1)
-    outbox_ms: Ms = always(20)
-    queue_ms: Ms = always(5)
-    handler_ms: Ms = always(30)
-    call_ms: Ms = always(15)
+    http_ms: Ms = lambda at_s: 10
+    late_ms: Ms = lambda at_s: 1
+    outbox_ms: Ms = lambda at_s: 20
+    queue_ms: Ms = lambda at_s: 5
+    handler_ms: Ms = lambda at_s: 30
+    call_ms: Ms = lambda at_s: 15
     status: Callable[[int], int] = lambda number: 200
     flow: Callable[[int], bool] = lambda number: True
     deals: Callable[[int], int] = lambda number: 1
@@ -131,7 +127,13 @@ class LoadStory:
         line("automation", "event.settled", "delivery", **delivery)
 
     def _observation(self, at_s: float) -> Observation:
-        seen = {"unsent": 0, "oldest_unsent_s": 0.0, "depths": {}, "dead_letters": 0, "machine_cpu": 0.3}
+        seen: dict[str, Any] = {
+            "unsent": 0,
+            "oldest_unsent_s": 0.0,
+            "depths": {},
+            "dead_letters": 0,
+            "machine_cpu": 0.3,
+        }
         seen |= self.observed(at_s)
         return Observation(at_ns=BEGAN_NS + round(at_s * 1e9), usage=self.usage(at_s), **seen)
 

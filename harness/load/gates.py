@@ -22,7 +22,7 @@ from harness.evidence.records import Fault
 from harness.load.baseline import Baseline, Estimate, estimate, key
 from harness.load.gate_language import EXAMPLE, Check, GateError, near, parse
 from harness.load.measurements import Measurements
-from harness.load.metrics import Dimension, Span, windows
+from harness.load.metrics import Dimension, Span, windows, written
 from harness.load.percentiles import finite
 
 Status = Literal["pass", "fail", "inconclusive"]
@@ -291,14 +291,3 @@ def _count(samples: int) -> str:
 
 def _range(one: Estimate, dimension: Dimension) -> str:
     return f"{written(_number(one.low), dimension)} to {written(_number(one.high), dimension)}"
-
-
-def written(value: float, dimension: Dimension) -> str:
-    """A value as people write it: ``281 ms``, ``1.42 s``, ``99.8 %``, ``120 /s``."""
-    if not math.isfinite(value):
-        return "without end" if dimension == "time" else "infinite"
-    if dimension == "time":
-        return f"{value / 1000:,.3g} s" if value >= 1000 else f"{value:.3g} ms"
-    if dimension == "share":
-        return f"{value * 100:.4g} %"
-    return f"{value:,.4g}" + {"rate": " /s", "MB/h": " MB/h"}.get(dimension, "")

@@ -26,6 +26,24 @@ UNITS: dict[Dimension, dict[str, float]] = {
     "MB/h": {"MB/h": 1.0},
 }
 """How a value may be written in a gate, and what it has to be multiplied by."""
+
+
+def written(value: float, dimension: Dimension) -> str:
+    """A value as people write it: ``281 ms``, ``1.42 s``, ``99.8%``, ``120 /s``."""
+    if not math.isfinite(value):
+        return "without end" if dimension == "time" else "infinite"
+    if dimension == "time":
+        return f"{_digits(value / 1000)} s" if value >= 999.5 else f"{_digits(round(value, 3))} ms"
+    if dimension == "share":
+        return f"{value * 100:.4g}%"
+    return _digits(value) + {"rate": " /s", "MB/h": " MB/h"}.get(dimension, "")
+
+
+def _digits(value: float) -> str:
+    """Three that count, and those before the point in any case."""
+    return f"{value:,.0f}" if abs(value) >= 99.5 else f"{value:.3g}"
+
+
 Scope = Literal["measured", "rest", "whole"]
 """``measured``: from the end of the warm-up to the end of the schedule. ``rest``: from there until all had come to
 rest. ``whole``: from the beginning until then, for a lost deal is lost in the warm-up, too."""
