@@ -186,7 +186,7 @@ def _judge_relative(gate: Gate, run: Measurements, baseline: Baseline | None, sa
         return _inconclusive(gate, f"the baseline of {baseline.profile} does not tell it", None, samples)
     value, bound = _number(now.value), _number(then.value) * factor
     broken = _beyond(gate.check, now, then)
-    compared = f"{_range(now, metric.dimension)} beside {_range(then, metric.dimension)} of the baseline, 95 % each"
+    compared = f"{_range(now, metric.dimension)} beside {_range(then, metric.dimension)} of the baseline, 95% each"
     result = _answer(gate, run, value, bound, samples, None, broken=broken)
     return msgspec.structs.replace(result, says=f"{result.says}; {compared}")
 
