@@ -17,6 +17,8 @@ from harness.target import PROJECT_ROOT, load_target
 if TYPE_CHECKING:
     from chaos.schedule.schedule import Schedule
     from harness.load.baseline import Baseline
+    from harness.load.result import LoadResult
+    from scenarios.load.run import Judged
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 PORT = 5557
@@ -79,6 +81,7 @@ def load(
     from harness.load.gate_language import GateError
     from harness.load.gates import load_gates
     from reports.load_live import LoadView
+    from scenarios.load.drive import Load
     from scenarios.load.generator import Fleet, GeneratorFailed
     from scenarios.load.profiles import PROFILES, ProfileError, find_profile, load_profiles
     from scenarios.load.run import Plan, run_load
@@ -91,13 +94,12 @@ def load(
     except (ProfileError, GateError) as error:
         raise click.UsageError(str(error)) from None
     seed = drawn_seed(seed)
-    plan = Plan(
-        profile=chosen, seed=seed, gates=asked, baseline=then, chaos=_schedule(chaos, target) if chaos else None,
-        fleet=Fleet(
-            processes=processes, expect=expect_workers or 0, bind=bind, port=port if expect_workers else 0, page=ui
-        ),
-        evidence=evidence, target=target, source_root=source_root.resolve(),
+    workers, port = expect_workers or 0, port if expect_workers else 0
+    wanted = Load(
+        profile=chosen, seed=seed, chaos=_schedule(chaos, target) if chaos else None, evidence=evidence,
+        fleet=Fleet(processes=processes, expect=workers, bind=bind, port=port, page=ui),
     )  # fmt: skip
+    plan = Plan(load=wanted, gates=asked, baseline=then, target=target, source_root=source_root)
     directory = new_run(run_dir, f"load-{profile}-{seed}")
     console = Console(highlight=False, markup=False, stderr=True)
     if not quiet:
@@ -119,16 +121,24 @@ def load(
     sys.exit(BY_VERDICT[judged.verdict.verdict])
 
 
-def _say(judged, directory: Path) -> None:
-    from reports.load_terminal import load_text
+def _write_reports(result: LoadResult, folder: Path) -> None:
+    """What CI systems and people look at, beside the figures: JUnit XML, and a chart for each question."""
+    from reports.charts import charts_of
+    from reports.load_junit import junit_xml
+
+    (folder / "junit.xml").write_text(junit_xml(result), encoding="utf-8")
+    for name, chart in charts_of(result).items():
+        (folder / f"{name}.svg").write_text(chart, encoding="utf-8")
+
+
+def _say(judged: Judged, directory: Path) -> None:
+    from reports.load_terminal import load_text, verdict_text
     from reports.terminal import run_text
 
     click.echo(load_text(judged.result))
-    if judged.properties is not None:
+    if judged.properties is not None and judged.properties.verdict != "pass":
         click.echo(run_text(judged.properties, directory))
-    for text in judged.verdict.doubts:
-        click.echo(f"? {text}")
-    click.echo(judged.verdict)
+    click.echo(verdict_text(judged.verdict, directory))
 
 
 def _baseline(path: Path) -> Baseline:
