@@ -45,21 +45,31 @@ class Dispatcher:
         self._idle: list[str] = []
         self._samples: list[Sample] = []
         self._operations: list[Operation] = []
+        self._stopped = False
 
-    def run(self) -> None:
-        """Returns when the last request is answered or given up, and all is delivered."""
+    def stop(self) -> None:
+        """Send nothing more; what is under way is waited for."""
+        self._stopped = True
+
+    def run(self) -> int:
+        """Returns when the last request is answered or given up, and all is delivered: how many there were."""
+        requests = 0
         delivering = gevent.spawn(self._deliver_now_and_then)
         under_way = Group()
         try:
             for arrival in arrivals_of(self._order):
                 due_ns = self._order.begin_ns + arrival.at_ns
                 gevent.sleep(max(0.0, (due_ns - self._clock.now_ns()) / 1e9))
+                if self._stopped:
+                    break
+                requests += arrival.requests
                 for visit in self._leads.visits(arrival.kind, arrival.requests):
                     under_way.start(gevent.Greenlet(self._ask, visit, due_ns))
             under_way.join()
         finally:
             delivering.kill()
             self._deliver_all()
+        return requests
 
     def _ask(self, visit: Visit, intended_ns: int) -> None:
         began_ns = self._clock.now_ns()

@@ -15,7 +15,7 @@ from harness.evidence.run_directory import write_json
 from harness.load.progress import Progress
 from harness.load.records import LoadPlan
 from scenarios.load.disturb import Disturbance
-from scenarios.load.follow import Follower, planned_rate
+from scenarios.load.follow import Follower, planned_rate, steps_until
 from scenarios.load.generator import Fleet, Generator, generating
 from scenarios.load.observer import Observer
 from scenarios.load.order import order_for
@@ -86,10 +86,9 @@ class _Drive:
             profile, crm=stack.edge_url("client→crm"), pipeline=stack.edge_url("client→pipeline"),
             token=stack.tokens["alice"], seed=load.seed, out=self._folder, operations=load.evidence,
         )  # fmt: skip
-        scheduled = requests_in(order)
         plan = LoadPlan(
             profile=profile.name, seed=load.seed, arrivals=profile.arrivals, steps=profile.steps,
-            warm_up_s=profile.warm_up_s, processes=max(1, load.fleet.workers), scheduled=scheduled,
+            warm_up_s=profile.warm_up_s, processes=max(1, load.fleet.workers), scheduled=requests_in(order),
         )  # fmt: skip
         write_json(self._folder / "plan.json", plan)
         if load.chaos is not None:
@@ -104,12 +103,13 @@ class _Drive:
                 plan = structs.replace(plan, began_ns=self._begin(generator))
                 self._go_on(generator, observer, plan)
             world.recording.elsewhere += sorted(self._folder.glob("operations-*.ndjson"))
-            plan = structs.replace(plan, ended_ns=max(self._follower.ended_ns, plan.began_ns))
+            doubts = self._doubts(plan, generator)
+            plan = structs.replace(self._as_far_as_it_went(plan, generator), ended_ns=self._follower.ended_ns)
             write_json(self._folder / "plan.json", plan)
             self._drain(observer, plan.ended_ns)
             plan = structs.replace(plan, drained_ns=observer.empty_for_good_since(plan.ended_ns))
         write_json(self._folder / "plan.json", plan)
-        return self._doubts(scheduled)
+        return doubts
 
     def _begin(self, generator: Generator) -> int:
         fleet = self._load.fleet
@@ -124,7 +124,17 @@ class _Drive:
         with self._disturbance.at_work(begin_s=max(0.0, warm_s)):
             while not generator.ended(within_s=_LOOK_S):
                 self._tell(observer, plan)
+                if not generator.stopped and self._broken(observer):
+                    self._listen.phase("it has broken: nothing more is asked")
+                    generator.stop()
         self._follower.read_on()
+
+    def _broken(self, observer: Observer) -> bool:
+        stop, seen = self._load.profile.stops_at, observer.latest
+        if stop is None:
+            return False
+        queued = sum(seen.depths.values()) if seen else 0
+        return queued >= stop.queued or self._follower.error_ratio(time.time_ns()) >= stop.error_ratio
 
     def _drain(self, observer: Observer, ended_ns: int) -> None:
         """Empty by what is seen from outside; then by the log, which knows of every flow whether it is closed."""
@@ -136,13 +146,23 @@ class _Drive:
         self._world.settled(within_s=within_s + _READ_WITHIN_S)
         self._disturbance.expect_deaths()
 
-    def _doubts(self, scheduled: int) -> tuple[str, ...]:
-        missing = scheduled - self._follower.answered
-        if not missing:
+    def _as_far_as_it_went(self, plan: LoadPlan, generator: Generator) -> LoadPlan:
+        """The plan; of one that was stopped, what was done of it."""
+        if not generator.stopped:
+            return plan
+        lasted_s = (self._follower.intended_ns - plan.began_ns) / 1e9
+        return structs.replace(plan, steps=steps_until(plan.steps, lasted_s), scheduled=sum(generator.sent()))
+
+    def _doubts(self, plan: LoadPlan, generator: Generator) -> tuple[str, ...]:
+        """Why it proves less than it should: what was planned, sent and answered has to be the same."""
+        sent = generator.sent()
+        planned = sum(sent) if generator.stopped else plan.scheduled
+        if len(sent) == plan.processes and planned == sum(sent) == self._follower.answered:
             return ()
         return (
-            f"of {scheduled} scheduled requests {missing} are not accounted for: the generator was interrupted, or"
-            f" a process of it has died (see {self._folder}/locust-*.log)",
+            f"of {planned} requests {sum(sent)} are said to be sent, by {len(sent)} of {plan.processes} processes, and"
+            f" {self._follower.answered} are accounted for: the generator was interrupted, or a process of it has died"
+            f" (see {self._folder}/locust-*.log)",
         )
 
     def _tell(self, observer: Observer, plan: LoadPlan) -> None:

@@ -34,6 +34,8 @@ class Follower:
     logs: Path
     answered: int = 0
     failed: int = 0
+    intended_ns: int = 0
+    """When the last of them was meant to begin."""
     ended_ns: int = 0
     flows: int = 0
     open: dict[str, int] = field(default_factory=dict)
@@ -42,7 +44,8 @@ class Follower:
     _early: dict[str, str] = field(default_factory=dict)
     """Deals that were heard of before the answer that begins their flow: correlation → moment."""
     _took_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_LATEST))
-    _ends_ns: deque[int] = field(default_factory=lambda: deque(maxlen=50_000))
+    _ends: deque[tuple[int, bool]] = field(default_factory=lambda: deque(maxlen=50_000))
+    """Of the latest answers: when, and whether it was meant."""
 
     def read_on(self) -> None:
         """Take in what has been written since the last time."""
@@ -56,7 +59,12 @@ class Follower:
 
     def rate(self, now_ns: int) -> float:
         """Answers in the last whole second."""
-        return float(sum(now_ns - 1_000_000_000 < ended for ended in self._ends_ns))
+        return float(sum(now_ns - 1_000_000_000 < ended for ended, _ in self._ends))
+
+    def error_ratio(self, now_ns: int) -> float:
+        """The share that was not answered as meant, in the last five seconds; 0 of fewer than 50."""
+        lately = [meant for ended, meant in self._ends if now_ns - 5_000_000_000 < ended]
+        return 1 - sum(lately) / len(lately) if len(lately) >= 50 else 0.0
 
     def e2e_ms(self, share: float) -> float | None:
         """A percentile of the latest flows that have ended."""
@@ -65,8 +73,9 @@ class Follower:
     def _add(self, sample: Sample) -> None:
         self.answered += 1
         self.failed += not sample.meant
+        self.intended_ns = max(self.intended_ns, sample.intended_ns)
         self.ended_ns = max(self.ended_ns, sample.ended_ns)
-        self._ends_ns.append(sample.ended_ns)
+        self._ends.append((sample.ended_ns, sample.meant))
         if sample.flow and sample.status == 200:
             self.flows += 1
             if (made := self._early.pop(sample.correlation_id, None)) is not None:
@@ -108,3 +117,16 @@ def planned_rate(steps: tuple[Step, ...], since_s: float) -> float:
             return step.from_rate + (step.to_rate - step.from_rate) * since_s / step.seconds
         since_s -= step.seconds
     return 0.0
+
+
+def steps_until(steps: tuple[Step, ...], moment_s: float) -> tuple[Step, ...]:
+    """What of the steps comes before a moment."""
+    until: list[Step] = []
+    for step in steps:
+        seconds = min(step.seconds, moment_s)
+        if seconds <= 0:
+            break
+        rate = step.from_rate + (step.to_rate - step.from_rate) * seconds / step.seconds
+        until.append(Step(seconds=seconds, from_rate=step.from_rate, to_rate=rate))
+        moment_s -= seconds
+    return tuple(until)

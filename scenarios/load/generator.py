@@ -87,6 +87,19 @@ class Generator:
             return False
         return True
 
+    def stop(self) -> None:
+        """Let it send nothing more. What is under way it waits for."""
+        (self._folder / orders.STOP).touch()
+
+    @property
+    def stopped(self) -> bool:
+        return (self._folder / orders.STOP).exists()
+
+    def sent(self) -> list[int]:
+        """How many requests each process that has come to its end says that it has sent."""
+        done = self._folder / orders.DONE
+        return list(map(int, done.read_text().split())) if done.exists() else []
+
     def end(self) -> None:
         """Ask all to end, then insist. Harmless if they have ended."""
         for process in self._processes:

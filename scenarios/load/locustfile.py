@@ -20,15 +20,16 @@ from locust import FastHttpUser, LoadTestShape, events, task
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from scenarios.load import order as orders
 from scenarios.load.dispatcher import Dispatcher
-from scenarios.load.order import BEGUN, Order, OrderError, order_from, part_of
+from scenarios.load.order import Order, OrderError, order_from, part_of
 
 _USAGE = 3
 _BEGIN_AFTER_S = 1.0
 """From the orders to the first arrival: until then they are with all workers, and their users are there."""
 _LONGER_S = 30.0
 """So long after the last arrival every answer has come or been given up."""
-ORDER, RECORDS, DONE = "gauntlet order", "gauntlet records", "gauntlet done"
+ORDER, RECORDS, DONE, STOP = "gauntlet order", "gauntlet records", "gauntlet done", "gauntlet stop"
 
 
 class _Here:
@@ -41,6 +42,8 @@ class _Here:
     parts = 1
     done: set[int] = set()  # noqa: RUF012  # of this process, and there is one
     over_at: float = 0.0
+    stopped = False
+    dispatcher: Dispatcher | None = None
 
 
 def _leads(environment: Environment) -> bool:
@@ -62,6 +65,7 @@ def _get_ready(environment: Environment, **_: Any) -> None:
         runner.register_message(DONE, _note_done)
     if not isinstance(runner, MasterRunner):
         runner.register_message(ORDER, _take_order)
+        runner.register_message(STOP, _stop)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
@@ -75,7 +79,7 @@ def _give_orders(environment: Environment, **_: Any) -> None:
     begin_ns = time.time_ns() + int(_BEGIN_AFTER_S * 1e9)
     _Here.over_at = time.monotonic() + _BEGIN_AFTER_S + sum(step.seconds for step in order.steps) + _LONGER_S
     if order.out:
-        (Path(order.out) / BEGUN).write_text(str(begin_ns))
+        (Path(order.out) / orders.BEGUN).write_text(str(begin_ns))
     for part, worker in enumerate(workers):
         share = part_of(order, part, len(workers), begin_ns)
         runner.send_message(ORDER, {"order": msgspec.json.encode(share)}, worker)
@@ -83,6 +87,11 @@ def _give_orders(environment: Environment, **_: Any) -> None:
 
 def _take_order(msg: Any, **_: Any) -> None:
     _Here.share.set(msgspec.json.decode(msg.data["order"], type=Order))
+
+
+def _stop(**_: Any) -> None:
+    if _Here.dispatcher is not None:
+        _Here.dispatcher.stop()
 
 
 def _write_down(msg: Any, **_: Any) -> None:
@@ -96,6 +105,9 @@ def _write_down(msg: Any, **_: Any) -> None:
 
 def _note_done(msg: Any, **_: Any) -> None:
     _Here.done.add(msg.data["part"])
+    if _Here.order is not None and _Here.order.out:
+        with (Path(_Here.order.out) / orders.DONE).open("a") as file:
+            file.write(f"{msg.data['requests']}\n")
 
 
 class Clients(FastHttpUser):
@@ -115,8 +127,9 @@ class Clients(FastHttpUser):
         def deliver(samples: bytes, operations: bytes) -> None:
             runner.send_message(RECORDS, {"part": order.part, "samples": samples, "operations": operations})
 
-        Dispatcher(order, self.client, deliver).run()
-        runner.send_message(DONE, {"part": order.part})
+        _Here.dispatcher = Dispatcher(order, self.client, deliver)
+        requests = _Here.dispatcher.run()
+        runner.send_message(DONE, {"part": order.part, "requests": requests})
 
 
 class UntilAllIsAnswered(LoadTestShape):
@@ -125,6 +138,14 @@ class UntilAllIsAnswered(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         if _Here.over_at and (len(_Here.done) >= _Here.parts or time.monotonic() > _Here.over_at):
             return None
+        self._stop_if_asked()
         workers = len(self.runner.clients.ready) if isinstance(self.runner, MasterRunner) else 1
         users = max(1, workers, _Here.parts)
         return users, users
+
+    def _stop_if_asked(self) -> None:
+        order = _Here.order
+        if order and order.out and not _Here.stopped and (Path(order.out) / orders.STOP).exists():
+            _Here.stopped = True
+            assert self.runner is not None
+            self.runner.send_message(STOP, {})

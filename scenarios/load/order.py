@@ -19,8 +19,9 @@ from scenarios.load.profiles import Arrivals, Kind, Profile, ProfileError, find_
 ORDER, STACK = "GAUNTLET_LOAD_ORDER", "GAUNTLET_LOAD_STACK"
 PROFILE, SEED, RATE = "GAUNTLET_LOAD_PROFILE", "GAUNTLET_LOAD_SEED", "GAUNTLET_LOAD_RATE"
 PIPELINE, TOKEN, OUT = "GAUNTLET_PIPELINE_URL", "GAUNTLET_TOKEN", "GAUNTLET_LOAD_OUT"
-BEGUN = "begun"
-"""In the folder for samples: the zero of the schedule."""
+BEGUN, DONE, STOP = "begun", "done", "stop"
+"""Files in the folder for samples: the zero of the schedule; how many requests each process has sent, one a line; and
+one that somebody makes who wants no more of them."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 

@@ -51,6 +51,14 @@ class Outage(Struct, frozen=True, forbid_unknown_fields=True):
     for_s: float
 
 
+class Stop(Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing more is asked when the system has broken: when so large a share of the latest answers was not meant, or
+    so many messages are queued."""
+
+    error_ratio: float
+    queued: int
+
+
 class _Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     says: str
     arrivals: Arrivals
@@ -59,6 +67,7 @@ class _Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_s: float = 60.0
     mix: dict[Kind, float] = msgspec.field(default_factory=MIX.copy)
     outage: Outage | None = None
+    stops_at: Stop | None = None
 
     def __post_init__(self) -> None:
         if not any(step.to_rate or step.from_rate for step in self.steps):
@@ -81,6 +90,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     drain_s: float
     mix: dict[Kind, float]
     outage: Outage | None
+    stops_at: Stop | None
 
     @property
     def lasts_s(self) -> float:
@@ -139,4 +149,5 @@ def _profile(name: str, one: _Written) -> Profile:
         drain_s=one.drain_s,
         mix=one.mix,
         outage=one.outage,
+        stops_at=one.stops_at,
     )
