@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from cli.door import BY_VERDICT, NO_ENVIRONMENT, gauntlet
-from cli.options import RUN_DIR, SEED, SOURCE_ROOT, TARGET, Duration, drawn_seed, new_run
+from cli.door import BY_VERDICT, FAIL, NO_ENVIRONMENT, PASS, gauntlet
+from cli.options import RUN_DIR, SEED, SOURCE_ROOT, TARGET, Duration, drawn_seed, new_run, progress
+from harness.evidence.run_directory import new_run_path
 from harness.target import PROJECT_ROOT, load_target
 
 if TYPE_CHECKING:
@@ -175,3 +176,25 @@ def load_worker(host: str, port: int) -> None:
 
     arguments = ["--worker", "--master-host", host, "--master-port", str(port)]
     sys.exit(subprocess.run(locust_command(arguments), cwd=PROJECT_ROOT, check=False).returncode)
+
+
+@gauntlet.command("bench-load")
+@click.argument("what", type=click.Choice(["cost", "latency"]))
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where figures and logs go (default: runs/…).")
+def bench_load(what: str, run_dir: Path | None) -> None:
+    """Measure the load generator itself.
+
+    cost: what it costs to write the evidence down, as throughput with it and without it; exit code 1 if that is more
+    than 5 %. latency: what our generator, a client like wrk2 and Locust itself say of one rate on one stack.
+    """
+    from rich.console import Console
+
+    from scenarios.bench import load_cost, load_latency
+
+    directory = (run_dir or new_run_path(f"bench-load-{what}")).resolve()
+    if what == "latency":
+        Console().print(load_latency.table(load_latency.measure(directory, progress)))
+        return
+    done = load_cost.measure(directory, progress)
+    click.echo(str(done))
+    sys.exit(PASS if done.met else FAIL)

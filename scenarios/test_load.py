@@ -24,7 +24,7 @@ def test_a_load_is_answered_and_worked_off(world: World) -> None:
     load = Load(profile=profile, seed=world.seed, fleet=Fleet(processes=2))
     doubts = drive(load, world, folder, Nobody())
     assert not doubts
-    order = order_for(profile, crm="", pipeline="", token="", seed=world.seed, out=folder, operations=True)
+    order = order_for(profile, crm="", pipeline="", token="", seed=world.seed, out=folder)
     due = [arrival.at_ns for arrival in arrivals_of(order) for _ in range(arrival.requests)]
     samples = [sample for part in range(2) for sample in read_records(folder / f"samples-{part}.ndjson", Sample)]
     began_ns = int((folder / BEGUN).read_text())

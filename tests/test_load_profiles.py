@@ -18,7 +18,7 @@ ALL = ("smoke", "average", "stress", "spike", "soak", "breakpoint", "backlog", "
 
 def order_of(profile: str, *, seed: int = 7, rate: float | None = None, for_s: float | None = None) -> Order:
     chosen = find_profile(profile, rate=rate, for_s=for_s)
-    return order_for(chosen, crm="", pipeline="", token="", seed=seed, out=Path(), operations=True)
+    return order_for(chosen, crm="", pipeline="", token="", seed=seed, out=None)
 
 
 def written(tmp_path: Path, text: str) -> Path:

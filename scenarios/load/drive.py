@@ -18,7 +18,7 @@ from scenarios.load.disturb import Disturbance
 from scenarios.load.follow import Follower, planned_rate, steps_until
 from scenarios.load.generator import Fleet, Generator, generating
 from scenarios.load.observer import Observer
-from scenarios.load.order import order_for
+from scenarios.load.order import CONNECTIONS, order_for
 from scenarios.load.profiles import Profile
 from scenarios.load.schedule import requests_in
 from scenarios.world import World
@@ -59,6 +59,7 @@ class Load:
     chaos: Schedule | None = None
     fleet: Fleet = field(default_factory=Fleet)
     evidence: bool = True
+    connections: int = CONNECTIONS
 
 
 def drive(load: Load, world: World, folder: Path, listen: Listener) -> tuple[str, ...]:
@@ -85,6 +86,7 @@ class _Drive:
         order = order_for(
             profile, crm=stack.edge_url("client→crm"), pipeline=stack.edge_url("client→pipeline"),
             token=stack.tokens["alice"], seed=load.seed, out=self._folder, operations=load.evidence,
+            connections=load.connections,
         )  # fmt: skip
         plan = LoadPlan(
             profile=profile.name, seed=load.seed, arrivals=profile.arrivals, steps=profile.steps,

@@ -22,6 +22,8 @@ from scenarios.load.order import Order
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 NAME = "generator"
+LOCUSTS_OWN = "locust"
+"""The file with Locust's own statistics, which adds ``.json`` to its name."""
 _ENDS_WITHIN_S = 5.0
 
 
@@ -126,7 +128,7 @@ def generating(stack: Stack, order: Order, folder: Path, fleet: Fleet) -> Iterat
     order_file.chmod(0o600)  # it holds a token
     with closing(PortLease()) as ports:
         page_port, port = ports.take(), fleet.port or ports.take()
-        commands = _commands(fleet, port, page_port)
+        commands = _commands(fleet, folder, port, page_port)
         processes: list[subprocess.Popen[bytes]] = []
         generator = Generator(stack, folder, processes, f"http://127.0.0.1:{page_port}" if fleet.page else "")
         try:
@@ -137,9 +139,10 @@ def generating(stack: Stack, order: Order, folder: Path, fleet: Fleet) -> Iterat
             generator.end()
 
 
-def _commands(fleet: Fleet, port: int, page_port: int) -> list[list[str]]:
+def _commands(fleet: Fleet, folder: Path, port: int, page_port: int) -> list[list[str]]:
     """What the one process, or the master and its workers, are told."""
     arguments = ["--loglevel", "INFO", "--only-summary", "--exit-code-on-error", "0"]
+    arguments += ["--json-file", str(folder / LOCUSTS_OWN)]
     arguments += ["--web-host", "127.0.0.1", "--web-port", str(page_port)] if fleet.page else ["--headless"]
     arguments += ["--autostart", "--autoquit", "1"] if fleet.page else []
     if fleet.workers:

@@ -86,7 +86,9 @@ def _give_orders(environment: Environment, **_: Any) -> None:
 
 
 def _take_order(msg: Any, **_: Any) -> None:
-    _Here.share.set(msgspec.json.decode(msg.data["order"], type=Order))
+    order = msgspec.json.decode(msg.data["order"], type=Order)
+    Clients.concurrency = order.connections
+    _Here.share.set(order)
 
 
 def _stop(**_: Any) -> None:
@@ -114,7 +116,6 @@ class Clients(FastHttpUser):
     """All clients whose requests one process sends."""
 
     host = ""
-    concurrency = 512
     network_timeout = connection_timeout = 10.0
 
     @task

@@ -22,6 +22,7 @@ PIPELINE, TOKEN, OUT = "GAUNTLET_PIPELINE_URL", "GAUNTLET_TOKEN", "GAUNTLET_LOAD
 BEGUN, DONE, STOP = "begun", "done", "stop"
 """Files in the folder for samples: the zero of the schedule; how many requests each process has sent, one a line; and
 one that somebody makes who wants no more of them."""
+CONNECTIONS = 512
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -35,6 +36,7 @@ class OrderError(Exception):
 class Order(Struct, frozen=True, kw_only=True):
     """``out``: the folder for samples and operations, on the master's machine; empty: they are not kept.
 
+    ``connections``: to each service, from each process, so many at most; what finds none waits, and that counts.
     ``begin_ns``: the zero of the schedule. ``part`` of ``parts``: which share of it. ``ahead_ns``: so much the wall
     clock was ahead of the monotonic clock on the machine that ``boot`` names.
     """
@@ -49,6 +51,7 @@ class Order(Struct, frozen=True, kw_only=True):
     mix: dict[Kind, float]
     out: str = ""
     operations: bool = True
+    connections: int = CONNECTIONS
     begin_ns: int = 0
     part: int = 0
     parts: int = 1
@@ -57,11 +60,21 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 def order_for(
-    profile: Profile, *, crm: str, pipeline: str, token: str, seed: int, out: Path, operations: bool
+    profile: Profile,
+    *,
+    crm: str,
+    pipeline: str,
+    token: str,
+    seed: int,
+    out: Path | None,
+    operations: bool = True,
+    connections: int = CONNECTIONS,
 ) -> Order:
+    """What has to be done for a profile, all of it. ``out``: None if nothing is kept."""
     return Order(
         profile=profile.name, crm=crm, pipeline=pipeline, token=token, seed=seed, steps=profile.steps,
-        arrivals=profile.arrivals, mix=profile.mix, out=str(out) if str(out) != "." else "", operations=operations,
+        arrivals=profile.arrivals, mix=profile.mix, out=str(out or ""), operations=operations,
+        connections=connections,
         ahead_ns=time.time_ns() - time.monotonic_ns(), boot=_boot(),
     )  # fmt: skip
 
@@ -113,8 +126,8 @@ def order_from(environment: Mapping[str, str], host: str | None) -> Order:
         seed = int(environment.get(SEED, "0"))
     except (ProfileError, ValueError) as error:
         raise OrderError(f"{PROFILE}, {RATE} or {SEED}: {error}") from error
-    out = Path(environment.get(OUT, ""))
-    return order_for(profile, crm=crm, pipeline=pipeline, token=token, seed=seed, out=out, operations=True)
+    out = Path(environment[OUT]) if OUT in environment else None
+    return order_for(profile, crm=crm, pipeline=pipeline, token=token, seed=seed, out=out)
 
 
 def _read(path: Path, kind: type[Made]) -> Made:
