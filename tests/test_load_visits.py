@@ -40,10 +40,11 @@ def test_a_lead_is_walked_to_its_deal() -> None:
     assert (visit.body, visit.flow) == ({"stage": "qualified"}, "deal")
 
 
-def test_nobody_else_gets_a_lead_that_is_being_walked() -> None:
-    leads = after(Leads(), "create")
-    assert leads.visits("engage", 1)[0].lead
-    assert leads.visits("engage", 1)[0].kind == "create"
+@pytest.mark.parametrize("kind", ["engage", "qualify", "race"])
+def test_nobody_else_gets_a_lead_that_is_being_walked(kind: Kind) -> None:
+    leads = after(Leads(), "create", *(("engage",) if kind == "race" else ()))
+    assert leads.visits(kind, 1)[0].lead
+    assert leads.visits(kind, 1)[0].kind == "create"
 
 
 def test_a_lead_whose_answer_never_came_is_walked_no_further() -> None:

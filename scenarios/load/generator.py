@@ -11,11 +11,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from harness.environment import keeper
 from harness.environment.ports import PortLease
 from harness.environment.stack import Stack
 from harness.environment.waiting import NeverHappened, eventually
-from harness.evidence.run_directory import write_json
 from harness.target import PROJECT_ROOT
 from scenarios.load import order as orders
 from scenarios.load.order import Order
@@ -124,8 +125,8 @@ def generating(stack: Stack, order: Order, folder: Path, fleet: Fleet) -> Iterat
     Its processes carry the stack's mark, so they end with the stack even where this process is killed.
     """
     order_file = folder / "order.json"
-    write_json(order_file, order)
-    order_file.chmod(0o600)  # it holds a token
+    with os.fdopen(os.open(order_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(msgspec.json.encode(order))  # it holds a token, so nobody else may read it
     with closing(PortLease()) as ports:
         page_port, port = ports.take(), fleet.port or ports.take()
         commands = _commands(fleet, folder, port, page_port)
