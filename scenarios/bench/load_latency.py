@@ -29,7 +29,7 @@ from scenarios.load.profiles import Profile
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
-RATE, SECONDS, CONNECTIONS = 40.0, 10.0, 8
+RATE, SECONDS, CONNECTIONS = 40.0, 10.0, 2
 STALL_AFTER_S, STALL_S = 4.0, 1.0
 _WORKED_OFF_WITHIN_S = 120.0
 OURS, CORRECTED, PLAIN, LOCUST = "ours", "like wrk2, corrected", "like wrk2, plain", "Locust's own"
@@ -80,12 +80,15 @@ def measure(run_dir: Path, on_step: Callable[[str], None]) -> Latencies:
 
 def table(found: Latencies) -> Table:
     """One line for each who has measured."""
-    title = f"{found.machine}; POST /leads, {RATE:g}/s for {SECONDS:g} s"
-    shown = Table("", "", "requests", "p50", "p99", "max", "counts", title=title, title_justify="left")
+    title = f"{found.machine}; POST /leads, {RATE:g}/s for {SECONDS:g} s; like wrk2: {CONNECTIONS} connections"
+    counts = "\n".join(f"{who} counts {what}" for who, what in MEANS.items())
+    shown = Table(title=title, title_justify="left", caption=counts, caption_justify="left")
+    for heading in ("", "", "requests", "p50", "p99", "max"):
+        shown.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for row in found.rows:
         numbers = (f"{value:,.1f} ms" for value in (row.p50, row.p99, row.most))
         when = f"stalled for {STALL_S:g} s" if row.stalled else "as it is"
-        shown.add_row(when, row.who, str(row.count), *numbers, MEANS[row.who])
+        shown.add_row(when, row.who, str(row.count), *numbers)
     return shown
 
 
