@@ -32,7 +32,10 @@ def step(seconds: float, rate: float) -> Step:
 
 @dataclass
 class LoadStory:
-    """What a run was like. Every request is a PATCH that has to end in a deal, unless ``flow`` says otherwise."""
+    """What a run was like. Every request is a PATCH that has to end in a deal, unless ``flow`` says otherwise.
+
+    ``deals``: how many a flow ends in; of 0 there was one already, and with -1 its event is lost in the outbox.
+    """
 
     steps: Sequence[Step] = (step(20, 20),)
     profile: str = "average"
@@ -119,9 +122,9 @@ class LoadStory:
         for call in range(max(1, deals)):
             line("automation", "call.sent", f"call {call}", causation_id=event)
             at_ms += self.call_ms(at_s)
-            if deals:
-                told = {"method": "POST", "route": "/deals", "http_status": 201, "causation_id": event}
-                line("crm", "http.request.completed", f"deal {call}", **told)
+            told: dict[str, Any] = {"method": "POST", "route": "/deals", "causation_id": event}
+            told |= {"http_status": 201} if deals else {"http_status": 409, "status": "client_error"}
+            line("crm", "http.request.completed", f"deal {call}", **told)
             line("automation", "call.completed", f"call {call}", causation_id=event)
         at_ms += self.handler_ms(at_s) / 2
         line("automation", "event.settled", "delivery", **delivery)

@@ -38,6 +38,7 @@ def test_every_request_and_every_flow_is_in_one_window(tmp_path: Path) -> None:
     assert windows[20].arrivals == 0
     assert windows[20].http is None
     assert windows[20].answered > 0
+    assert windows[20].failed > 0
 
 
 def test_a_window_tells_what_was_meant_to_begin_in_it(tmp_path: Path) -> None:
@@ -129,6 +130,12 @@ def test_a_step_that_is_too_slow_is_not_kept_up_with_though_all_of_it_ends(tmp_p
     assert slow.why == "one flow in a hundred took 760 ms or more, at most 500 ms are allowed"
 
 
+def test_requests_that_are_not_answered_as_fast_as_they_come_are_a_knee_as_well(tmp_path: Path) -> None:
+    knee = knee_of(stepped(lambda at_s: 5, http_ms=full_at, flow=lambda number: False), tmp_path)
+    assert knee.rate == 60
+    assert knee.why.startswith("of 80 requests a second")
+
+
 def test_where_every_step_is_kept_up_with_the_knee_lies_higher(tmp_path: Path) -> None:
     knee = knee_of(stepped(lambda at_s: 5), tmp_path)
     assert (knee.rate, knee.broke, knee.why) == (100, None, "every step was kept up with: the knee lies higher")
@@ -160,6 +167,11 @@ def test_what_gave_way_first_is_named_with_its_evidence(tmp_path: Path) -> None:
         ("CPU of automation", 30.0, 80.0), ("the queues", 30.0, 80.0),
     ]  # fmt: skip
     assert knee.saturated[0].evidence.startswith("it used 0.97 cores")
+
+
+def test_what_has_no_more_to_give_is_told_of_where_it_showed_first(tmp_path: Path) -> None:
+    found = saturation(stepped(lambda at_s: 5, usage=busy).measured(tmp_path))
+    assert [(one.what, one.at_s) for one in found] == [("CPU of automation", 30.0)]
 
 
 def test_a_generator_that_gave_way_first_is_named_as_well(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from harness.contract.log_lines import decode_line
+from harness.evidence.clock import unix_ns
 from harness.evidence.run_directory import read_json, write_json
 from harness.load.measure import result_of
 from harness.load.measurements import Measurements, read_measurements
 from harness.load.percentiles import NEVER
 from harness.load.result import LoadResult
+from harness.load.tracks import Track
 from tests.builders import target, uid
 from tests.load_runs import BEGAN_NS, MOVE, READ, LoadStory, step
 
@@ -22,12 +24,16 @@ SHORT = (step(3, 10),)
 
 def told(run: Measurements) -> dict[str, set[float]]:
     """Every value there is."""
-    tracks = {"e2e": run.flows.took_ms, **run.flows.waits_ms}
-    return {name: {round(value, 3) for value in track.values} for name, track in tracks.items()}
+    tracks: list[tuple[str, Track]] = [("e2e", run.flows.took_ms), *run.flows.waits_ms.items()]
+    return {name: {round(value, 3) for value in track.values} for name, track in tracks}
 
 
 def story(**parts: Any) -> LoadStory:
-    return LoadStory(**({"steps": SHORT, "warm_up_s": 1.0} | parts))
+    return LoadStory(steps=SHORT, **({"warm_up_s": 1.0} | parts))
+
+
+def test_a_moment_is_exact_to_the_microsecond() -> None:
+    assert unix_ns("2026-01-01T00:00:59.123456Z") == 1_767_225_659_123_456_000
 
 
 def test_the_stories_lines_keep_the_contract(tmp_path: Path) -> None:
@@ -65,8 +71,9 @@ def test_a_conflict_about_the_deal_is_no_end(tmp_path: Path) -> None:
 
 
 def test_a_second_deal_is_one_too_many(tmp_path: Path) -> None:
-    result = result_of(story(deals=lambda number: 3 if number == 9 else 1).measured(tmp_path), [])
-    assert result.e2e.excess_deals == 2
+    run = story(deals=lambda number: 3 if number == 9 else 1).measured(tmp_path)
+    assert result_of(run, []).e2e.excess_deals == 2
+    assert told(run)["e2e"] == {65.0}  # with the first it was there
 
 
 def test_what_was_refused_has_not_begun(tmp_path: Path) -> None:
@@ -143,7 +150,7 @@ def test_the_warm_up_is_in_no_percentile_but_a_deal_that_is_lost_in_it_is_lost(
 
 
 def test_an_event_that_is_delivered_twice_has_two_stays_in_the_handler(tmp_path: Path) -> None:
-    directory = story(steps=(step(1, 1),)).write(tmp_path)
+    directory = LoadStory(steps=(step(1, 1),), warm_up_s=0).write(tmp_path)
     log = directory.run.logs("main") / "automation-1.ndjson"
     log.write_bytes(log.read_bytes() * 2)
     run = read_measurements(directory, target())

@@ -242,7 +242,7 @@ def test_a_second_in_which_nobody_came_does_not_end_a_stretch() -> None:
 def test_a_breach_says_by_how_much_since_when_and_during_what() -> None:
     run = asked(
         30, lambda at_s: 400 if 10 <= at_s < 18 or at_s == 3 else 20, a_second=10,
-        faults=[fault(9.5, 17.5), fault(20, 25, place="crm→database")],
+        faults=[fault(1, 5, kind="cut"), fault(9.5, 17.5), fault(20, 25, place="crm→database")],
     )  # fmt: skip
     result = one("http.p99 < 250ms sustained 5s", run)
     assert (result.status, result.value, result.bound, result.samples) == ("fail", 400.0, 250.0, 300)
@@ -401,7 +401,8 @@ def test_memory_is_asked_by_the_process_that_grows_most(tmp_path: Path) -> None:
         return {"crm": Usage(cpu_s=0, rss_bytes=50_000_000), "automation": Usage(cpu_s=0, rss_bytes=round(5e7 + leak))}
 
     result = one("memory.slope < 20MB/h", LoadStory(usage=usage).measured(tmp_path))
-    assert (result.status, result.value) == ("fail", pytest.approx(3600, rel=0.01))
+    assert result.status == "fail"
+    assert result.value == pytest.approx(3600, rel=0.01)
 
 
 # --- baselines --------------------------------------------------------------------------------------------------
@@ -447,6 +448,13 @@ def test_the_interval_of_a_percentile_holds_the_true_one_as_often_as_it_says(sha
         assert found is not None
         hits += (found.low or 0) <= true <= (NEVER if found.high is None else found.high)
     assert hits >= 90
+
+
+def test_a_baseline_of_too_few_samples_to_know_how_slow_it_may_have_been_is_no_bound() -> None:
+    few = asked(10, lambda at_s: 20, a_second=10)
+    then = Baseline(profile="average", estimates=result_of(few, []).estimates)
+    assert then.estimates["http.p99"].high is None
+    assert one("http.p99 <= baseline", asked(10, lambda at_s: 900, a_second=10), then).status == "pass"
 
 
 def test_without_a_baseline_nothing_is_compared() -> None:

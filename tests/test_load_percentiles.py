@@ -35,6 +35,11 @@ def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(values: l
     assert sum(value < found for value in values) < needed
 
 
+@pytest.mark.parametrize(("share", "value"), [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (0.001, 1.0)])
+def test_a_percentile_is_one_of_the_samples(share: float, value: float) -> None:
+    assert percentile([float(number) for number in range(1, 101)], share) == value
+
+
 def test_percentiles_of_a_hundred_are_their_ranks() -> None:
     assert latencies(range(100, 0, -1)) == Latencies(count=100, p50=50, p90=90, p95=95, p99=99, p999=100, max=100)
 

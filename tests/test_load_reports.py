@@ -122,6 +122,11 @@ def test_a_run_has_its_charts_each_whole_in_itself_and_safe_beside_the_others(re
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
 
 
+def test_a_deal_that_never_came_is_a_cross_in_the_chart_of_its_latencies(result: LoadResult) -> None:
+    assert "lc-never" in charts_of(result)["e2e"].partition("</style>")[2]
+    assert "lc-never" not in charts_of(result)["http"].partition("</style>")[2]
+
+
 def test_a_page_may_give_all_charts_their_style_once(result: LoadResult) -> None:
     assert not any("<style>" in text for text in charts_of(result, styled=False).values())
     assert "prefers-color-scheme:dark" in STYLE

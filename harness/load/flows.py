@@ -115,8 +115,8 @@ class _Followed:
 def follow(asked: Sequence[Asked], logs: Iterable[LogFile]) -> Flows:
     """Find in the logs what came of what was asked.
 
-    Where no answer came, the flow counts if the log shows that its event was stored. Reads each log once, in blocks;
-    lines that cannot be read are passed over, for other judges tell of them. Raises OSError.
+    Where the answer does not say so, a flow has begun if the log shows that its event was stored. Reads each log once,
+    in blocks; lines that cannot be read are passed over, for other judges tell of them. Raises OSError.
     """
     followed = _Followed.of(asked)
     for log in logs:

@@ -28,7 +28,8 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked that something has to come of. ``sure``: the answer says that it will, and is not just missing."""
+    """What was asked that something may have to come of. ``sure``: the answer says that it will; without an answer, or
+    with a refusal, only the log can tell."""
 
     correlation_id: str
     intended_ns: int
@@ -85,7 +86,7 @@ def traffic(samples: Iterable[Sample]) -> Traffic:
         if (known := columns.get(sample.endpoint)) is None:
             known = columns[sample.endpoint] = _Columns()
         known.add(sample)
-        if sample.flow and (sample.status == 0 or sample.status >= 500 or 200 <= sample.status < 300):
+        if sample.flow:
             asked.append(Asked(sample.correlation_id, sample.intended_ns, 200 <= sample.status < 300))
     together = _Columns()
     for one in columns.values():
