@@ -16,12 +16,13 @@ from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
+from harness.evidence.code_digest import code_digest
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
-from scenarios.selection import choose, likely_first
+from scenarios.selection import CHAOS, canaries_apart, choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
@@ -40,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
+    group.addoption("--schedules", type=int, metavar="N", default=0, help="also so many drawn schedules of chaos (0)")
     group.addoption("--first", action="append", default=[], metavar="SCENARIO", help="run this one before the others")
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
 
@@ -47,9 +49,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under xdist each worker collects for itself, and only the controller has a terminal: it is told by them."""
     config.stash[_LEFT_OUT] = choose(config, items)
+    canaries_apart(items)
     likely_first(config, items)
     if (output := getattr(config, "workeroutput", None)) is not None:
         output["gauntlet_left_out"] = config.stash[_LEFT_OUT]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Nobody misses random chaos that was not asked for."""
+    return True if collection_path.name == CHAOS and not config.getoption("--schedules") else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -80,6 +88,7 @@ def _new_run(config: pytest.Config) -> RunDirectory:
         began_at=wall_now(),
         command=tuple(sys.argv),
         whole=bool(config.getoption("--whole")),
+        code=code_digest(Path(config.getoption("--source-root"))),
     )
     write_json(run.run_file, record)
     return run
@@ -181,7 +190,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if _VERDICT in config.stash:
         terminalreporter.section("gauntlet")
         terminalreporter.write_line(run_text(config.stash[_VERDICT], run_of(config).root))
-        terminalreporter.write_line(coverage_line(coverage_of(run_of(config))))
+        run, coverage = run_of(config), coverage_of(run_of(config))
+        terminalreporter.write_line(coverage_line(coverage))
+        from reports.page import write_page  # templates are of no use to the workers
+
+        page = write_page(run, verdict=config.stash[_VERDICT], coverage=coverage)
+        terminalreporter.write_line(f"to look at: {page}")
     for why, count in config.stash.get(_LEFT_OUT, {}).items():
         terminalreporter.write_line(f"left out: {count} scenarios, {why}")
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@click.option("--schedules", type=click.IntRange(0), default=0, metavar="N", help="Also N drawn schedules of chaos.")
 @SEED
 @RUN_DIR
 @TARGET
@@ -50,6 +51,7 @@ def gate(
     only: str | None,
     quiet: bool,
     nightly: bool,
+    schedules: int,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -76,6 +78,7 @@ def gate(
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
+    arguments += [f"--schedules={schedules}"]
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
@@ -148,15 +151,25 @@ class _Patience:
 @gauntlet.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
-def show(run: Path, correlation_id: str) -> None:
+@click.option("--svg", "file", is_flag=False, flag_value="-", metavar="[FILE]", help="Draw it instead (- is stdout).")
+def show(run: Path, correlation_id: str, file: str | None) -> None:
     """Print one flow of a run as a tree, and what the other witnesses say of it.
 
-    The beginning of a correlation id will do, if no other flow begins so.
+    The beginning of a correlation id will do, if no other flow begins so. With --svg at the end, its waterfall: what
+    was work and what was waiting, under which faults, and what is missing.
     """
     from harness.checks.one_flow import find_flow
     from reports.one_flow import flow_text
 
     flow = find_flow(RunDirectory(run), correlation_id)
+    if file:
+        from harness.trace.waterfall import waterfall
+        from reports.page.picture import svg
+
+        drawn = svg(waterfall(flow.evidence, flow.correlation_id, flow.judged), alone=True)
+        with click.open_file(file, "w", encoding="utf-8") as out:
+            out.write(f"{drawn}\n")
+        return
     for text in flow_text(flow):
         click.echo(text)
 

@@ -10,6 +10,7 @@ import pytest
 from harness.environment import faketime
 from harness.environment.servers import PROXY, chosen_proxy_server
 
+CANARY, CHAOS = "canary", "test_random_chaos.py"
 NIGHTLY, NEEDS_FAKETIME, NEEDS_WIRE_PROXY = "nightly", "needs_faketime", "needs_wire_proxy"
 
 
@@ -24,6 +25,15 @@ def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
     gone = {item for leavers in left_out.values() for item in leavers}
     items[:] = [item for item in items if item not in gone]
     return {why: len(leavers) for why, leavers in left_out.items()}
+
+
+def canaries_apart(items: list[pytest.Item]) -> None:
+    """Put canaries as far from each other as they can be: each takes long, and neighbours fall to one worker."""
+    canaries = [item for item in items if item.get_closest_marker(CANARY)]
+    items[:] = [item for item in items if item not in canaries]
+    apart = len(items) // len(canaries) if canaries else 0
+    for number, canary in enumerate(canaries):
+        items.insert(number * (apart + 1), canary)
 
 
 def likely_first(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -26,6 +26,7 @@ from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
+from harness.evidence.code_digest import code_digest
 from harness.evidence.run_directory import RunDirectory, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from scenarios.stacks import Stacks
@@ -89,6 +90,7 @@ def trials(
         source_root=str(source_root.resolve()),
         began_at=wall_now(),
         command=tuple(sys.argv),
+        code=code_digest(source_root),
     )
     run = RunDirectory(run_dir.resolve())
     write_json(run.run_file, record)

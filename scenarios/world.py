@@ -407,6 +407,8 @@ class World:
         self._forget()
         self.sinks.close()
         self._plain.close()
+        self.database.close()
+        self.broker.close()
         for client in self._clients:
             client.close()
         return directory

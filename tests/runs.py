@@ -6,13 +6,27 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.checks.run_verdict import RunRecord
+import msgspec
+
+from harness.checks.run_verdict import RunRecord, rejudge
 from harness.contract.log_lines import Line
 from harness.evidence.recording import Recording
+from harness.evidence.records import Fault, Rows
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, write_json
 from harness.evidence.write import write_evidence
 from harness.target import DEFAULT_TARGET
-from tests.builders import by_instance, happy_evidence, moment, raw, scenario
+from tests.builders import (
+    Story,
+    by_instance,
+    created_lead,
+    happy_evidence,
+    happy_rows,
+    moment,
+    now_in,
+    qualified_lead,
+    raw,
+    scenario,
+)
 
 END = moment(99)
 
@@ -48,15 +62,66 @@ def write_scenario(
     run: RunDirectory, name: str = "happy", *, since: str = "", until: str = END, **parts: Any
 ) -> ScenarioDirectory:
     happy = happy_evidence()
-    recording = Recording(operations=list(parts.get("operations", happy.operations)))
+    recording = Recording(
+        operations=list(parts.get("operations", happy.operations)), faults=list(parts.get("faults", ()))
+    )
     directory = run.scenario(name)
     write_evidence(
         directory,
         scenario=scenario(name=name, since=since, until=until, error=parts.get("error")),
         recording=recording,
-        tap=happy.tap,
+        tap=parts.get("tap", happy.tap),
         resting=(),
         received=(),
         rows=parts.get("rows", happy.rows),
     )
     return directory
+
+
+HOSTILE = "</pre></title></desc><script>document.title='broken'</script><img src=x onerror=alert(1)>\"'&\u202e"
+"""What somebody might send, so that it comes to stand in a log line and from there in a report."""
+
+
+def green_run(folder: Path) -> RunDirectory:
+    """One scenario in which every promise was kept, judged."""
+    run = the_run(folder)
+    write_logs(run, qualified_lead(created_lead(Story())).lines)
+    write_scenario(run, "a.py::happy")
+    rejudge(run)
+    return run
+
+
+def red_run(folder: Path) -> RunDirectory:
+    """Nothing is green in it, and all that others may write into a report is hostile.
+
+    In the first scenario an event was never published while an edge was cut, and its lead has no deal; and another lead
+    is won without a history. The second proves nothing. The third has something to say itself.
+    """
+    run = the_run(folder)
+    lost = [
+        *qualified_lead(created_lead(Story())).without(
+            "event.published", "event.received", "event.settled", event="deal"
+        )
+    ]
+    odd = [_with_route(line, HOSTILE) for line in lost]
+    write_logs(run, odd)
+    cut = Fault(
+        kind="cut", place=f"crm→broker {HOSTILE}", injected_at=moment(9), healed_at=moment(60), hits=1, proof="1"
+    )
+    late = moment(98)
+    write_scenario(
+        run,
+        "a.py::no_deal",
+        until=late,
+        rows=happy_rows(deals=(), stages=(now_in("qualified", 1), now_in("won", 3, lead="other"))),
+        faults=(cut,),
+    )
+    empty: dict[str, Any] = {"operations": (), "rows": Rows(), "tap": ()}
+    write_scenario(run, "a.py::nothing", since=late, **empty)
+    write_scenario(run, f"a.py::odd[{HOSTILE}]", since=late, error=f"AssertionError: {HOSTILE}\nmore", **empty)
+    rejudge(run)
+    return run
+
+
+def _with_route(line: Line, route: str) -> Line:
+    return msgspec.structs.replace(line, route=route) if hasattr(line, "route") else line

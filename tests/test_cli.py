@@ -97,6 +97,7 @@ def green_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = _gauntlet("gate", "-n", "1", "-q", "-k", "gets_one_deal_by", "--run-dir", str(run), cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "contract coverage: " in done.stdout
+    assert f"to look at: {run / 'report.html'}" in done.stdout
     assert done.stdout.rstrip().splitlines()[-1].startswith("1 passed")
     return run
 
@@ -105,6 +106,16 @@ def test_a_finished_run_is_judged_again_without_any_system(green_run: Path) -> N
     done = _gauntlet("check", str(green_run), cwd=green_run)
     assert done.returncode == 0
     assert "verdict: PASS" in done.stdout
+
+
+def test_a_gate_ends_with_the_page_of_its_run_and_says_where_it_is(green_run: Path) -> None:
+    page = (green_run / "report.html").read_text(encoding="utf-8")
+    assert "✓ PASS" in page
+    assert "A flow, from end to end" in page
+    code = json.loads((green_run / "run.json").read_bytes())["code"]
+    listed = json.loads(_gauntlet("history", str(green_run.parent), "--json", cwd=green_run).stdout)["runs"]
+    assert [(run["verdict"], run["scenarios"], run["code"]) for run in listed] == [("pass", 1, code)]
+    assert len(code) == 12
 
 
 def test_a_run_directory_is_not_used_twice(green_run: Path) -> None:

@@ -11,13 +11,15 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Literal
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from harness.clients.kept import Kept
 from harness.environment.waiting import NeverHappened
 from harness.evidence.recording import Recording
 from harness.evidence.records import OURS, Planted, RestingMessage, TapMessage
@@ -32,12 +34,21 @@ _MOVED_WITHIN_S = 3.0
 
 
 class Broker:
-    """Connects for each use, past every proxy, so that no fault of ours reaches the evidence."""
+    """Connects past every proxy, so that no fault of ours reaches the evidence. Close it after use.
+
+    What is only asked goes over a connection that is kept; what publishes, or changes how a channel works, has one of
+    its own: an alarm blocks the connections of publishers.
+    """
 
     def __init__(self, url: str, target: Target, recording: Recording) -> None:
         self._parameters = pika.URLParameters(url)
+        self._parameters.heartbeat = 0  # between two questions nobody tends a kept connection
         self._target = target
         self._recording = recording
+        self._kept = Kept(partial(pika.BlockingConnection, self._parameters), fit=_is_open, close=_close)
+
+    def close(self) -> None:
+        self._kept.close()
 
     @contextmanager
     def _connection(self) -> Iterator[pika.BlockingConnection]:
@@ -45,13 +56,19 @@ class Broker:
         try:
             yield connection
         finally:
-            if connection.is_open:
-                connection.close()
+            _close(connection)
 
     @contextmanager
     def _channel(self) -> Iterator[BlockingChannel]:
         with self._connection() as connection:
             yield connection.channel()
+
+    @contextmanager
+    def _asking(self) -> Iterator[BlockingChannel]:
+        with self._kept.lent() as connection:
+            channel = connection.channel()
+            yield channel
+            channel.close()
 
     def open_tap(self) -> None:
         """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
@@ -68,7 +85,7 @@ class Broker:
 
     def drain_tap(self) -> list[TapMessage]:
         """Take everything out of the tap, oldest first."""
-        with self._channel() as channel:
+        with self._asking() as channel:
             return [
                 _tap_message(method.routing_key, properties.headers or {}, body)
                 for method, properties, body in _take_all(channel, TAP, auto_ack=True)
@@ -141,7 +158,7 @@ class Broker:
     def _states(self, queues: Sequence[str]) -> dict[str, Any]:
         """What the broker says of each; None of a queue that is not there."""
         states: dict[str, Any] = {}
-        with self._connection() as connection:
+        with self._kept.lent() as connection:
             channel = connection.channel()
             for queue in queues:
                 try:
@@ -149,11 +166,12 @@ class Broker:
                 except ChannelClosedByBroker:
                     states[queue] = None
                     channel = connection.channel()
+            channel.close()
         return states
 
     def clean_slate(self) -> None:
         """Empty every queue and the tap. Only for a system at rest."""
-        with self._channel() as channel:
+        with self._asking() as channel:
             for queue in (*self._target.broker.queues, TAP):
                 channel.queue_purge(queue)
 
@@ -294,6 +312,21 @@ class Broker:
             channel.confirm_delivery()
             channel.basic_publish(self._target.broker.exchange, routing_key, body, properties, mandatory=True)
         return planted
+
+
+def _is_open(connection: pika.BlockingConnection) -> bool:
+    """Whether it still is, by what has come from the broker since it was last used."""
+    try:
+        connection.process_data_events(time_limit=0)
+    except AMQPError:
+        return False
+    return bool(connection.is_open)
+
+
+def _close(connection: pika.BlockingConnection) -> None:
+    with suppress(AMQPError):
+        if connection.is_open:
+            connection.close()
 
 
 def _take_all(channel: BlockingChannel, queue: str, *, auto_ack: bool) -> Iterator[tuple[Any, Any, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from harness.clients.kept import Kept
 from harness.environment.waiting import eventually
 from harness.evidence.records import Rows, Schema
 from harness.target import Target
@@ -31,31 +33,42 @@ WHERE indisunique AND indisvalid AND indpred IS NULL AND relkind IN ('r', 'p') A
 _WRITES = "-c default_transaction_read_only=off"
 """The harness goes on writing where a fault lets nobody else."""
 _LONGEST_LOCK = "30s"
+_WITHIN_S = 5
 
 
 class Database:
-    """Connects for each use, past every proxy, so that no fault of ours reaches the evidence."""
+    """Connects past every proxy, so that no fault of ours reaches the evidence. Close it after use."""
 
     def __init__(self, dsn: str, target: Target) -> None:
         self._dsn = dsn
         self._target = target
+        self._kept = Kept(partial(self._connect, autocommit=True), fit=_answers, close=psycopg.Connection.close)
+
+    def close(self) -> None:
+        self._kept.close()
+
+    def _connect(self, *, autocommit: bool = False) -> psycopg.Connection[dict[str, Any]]:
+        return psycopg.connect(
+            self._dsn, row_factory=dict_row, connect_timeout=_WITHIN_S, options=_WRITES, autocommit=autocommit
+        )
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-        with psycopg.connect(self._dsn, row_factory=dict_row, connect_timeout=5, options=_WRITES) as connection:
-            yield connection
+    def _snapshot(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        """A transaction that sees one moment, whatever is committed meanwhile."""
+        with self._kept.lent() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            with connection.transaction():
+                yield connection
 
     def rows(self) -> Rows:
         """What the target's queries tell, in one snapshot. Raises msgspec.ValidationError for a column amiss."""
-        with self._connection() as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with self._snapshot() as connection:
             found = {name: connection.execute(query.encode()).fetchall() for name, query in self._target.rows.items()}
         return msgspec.convert(found, Rows)
 
     def schema(self) -> Schema:
         """What the catalogue says of every table that is not the server's own, in one snapshot."""
-        with self._connection() as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with self._snapshot() as connection:
             found = {
                 "columns": connection.execute(_COLUMNS).fetchall(),
                 "unique": connection.execute(_UNIQUE).fetchall(),
@@ -71,8 +84,7 @@ class Database:
         """For the duration of the block, yields a question: how many outbox rows are unsent, and the oldest's age in
         seconds?"""
         query = self._target.database.backlog.encode()
-        with self._connection() as connection:
-            connection.autocommit = True
+        with self._connect(autocommit=True) as connection:
 
             def ask() -> tuple[int, float]:
                 row = connection.execute(query).fetchone() or {}
@@ -85,7 +97,7 @@ class Database:
         return self._count("alerts", "NOT delivered")
 
     def _count(self, rows: str, condition: str) -> int:
-        with self._connection() as connection:
+        with self._kept.lent() as connection:
             query = f"SELECT count(*) AS found FROM ({self._target.rows[rows]}) AS {rows} WHERE {condition}"
             row = connection.execute(query.encode()).fetchone()
         return int(row["found"]) if row else 0
@@ -94,14 +106,14 @@ class Database:
         self, rule_id: str, event_type: str, to_stage: str | None, action: str, parameters: dict[str, Any]
     ) -> None:
         """One more rule of the system, until the next clean slate."""
-        with self._connection() as connection:
+        with self._kept.lent() as connection:
             statement = self._target.database.add_rule.encode()
             connection.execute(statement, (rule_id, event_type, to_stage, action, Jsonb(parameters)))
 
     @contextmanager
     def holding(self, advisory_lock: int) -> Iterator[None]:
         """Hold a lock that means only what its takers agree on, for the duration of the block."""
-        with self._connection() as connection:
+        with self._connect() as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (advisory_lock,))
             yield
 
@@ -111,7 +123,7 @@ class Database:
 
         Yields a question: how many sessions wait for them right now?
         """
-        with self._connection() as connection:
+        with self._connect() as connection:
             connection.execute(f"SET idle_in_transaction_session_timeout = '{_LONGEST_LOCK}'".encode())
             connection.execute(statement.encode())
             yield partial(self._waiting_for, connection.info.backend_pid)
@@ -124,7 +136,7 @@ class Database:
 
     def terminate(self, roles: Sequence[str]) -> list[bool]:
         """End all sessions of these roles. For each that there was: whether it was in a transaction."""
-        with self._connection() as connection:
+        with self._kept.lent() as connection:
             ended = connection.execute(
                 "SELECT xact_start IS NOT NULL AS busy, pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
                 " WHERE usename = ANY(%s) AND backend_type = 'client backend'",
@@ -135,14 +147,14 @@ class Database:
     def set_read_only(self, on: bool) -> None:
         """Let transactions be read-only unless they say otherwise, those of sessions that are there too. Verified."""
         change = "SET default_transaction_read_only = on" if on else "RESET default_transaction_read_only"
-        with self._connection() as connection:
+        with self._connect() as connection:
             connection.autocommit = True
             connection.execute(f"ALTER SYSTEM {change}".encode())
             connection.execute("SELECT pg_reload_conf()")
         eventually(lambda: self._is_read_only() is on, within_s=5, describe=f"new sessions to be read-only: {on}")
 
     def _is_read_only(self) -> bool:
-        with psycopg.connect(self._dsn, connect_timeout=5) as connection:
+        with psycopg.connect(self._dsn, connect_timeout=_WITHIN_S) as connection:
             return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
 
     def in_transaction(self, role: str) -> int:
@@ -164,16 +176,28 @@ class Database:
         )
 
     def _number(self, query: LiteralString, *values: object) -> int:
-        with self._connection() as connection:
+        with self._kept.lent() as connection:
             row = connection.execute(query, values).fetchone()
         return int(row["found"]) if row else 0
 
     def execute(self, statement: str) -> None:
         """Run one statement as superuser: for faults."""
-        with self._connection() as connection:
+        with self._kept.lent() as connection:
             connection.execute(statement.encode())
 
     def clean_slate(self) -> None:
         """Empty the target's transient tables. Only for a system at rest: there must be nothing left to lose."""
         spec = self._target.database
         self.execute(f"TRUNCATE {', '.join(spec.transient)} RESTART IDENTITY CASCADE; {spec.restore}")
+
+
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server takes a question on it. A server that stands still takes none: nobody shall wait for that."""
+    try:
+        connection.pgconn.send_query(b"")
+        answered, _, _ = select.select([connection.pgconn.socket], [], [], _WITHIN_S)
+        while answered and connection.pgconn.get_result() is not None:
+            pass
+    except psycopg.Error:
+        return False
+    return bool(answered) and connection.pgconn.status == psycopg.pq.ConnStatus.OK

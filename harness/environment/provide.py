@@ -34,9 +34,9 @@ def provide(*, on_step: OnStep | None = None) -> Servers:
     needed, spare = [one for one in packages if one.needed], [one for one in packages if not one.needed]
     if needed:
         _install_packages([one.name for one in needed], packages, say)
-    if spare:
+    for one in spare:
         try:
-            _install_packages([one.name for one in spare], spare, say)
+            _install_packages([one.name], [one], say)
         except EnvironmentFailed as failure:
             say(f"going on without: {failure}")
     if len(packages) < len(missing):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.environment import faketime
+from harness.environment import chromium, faketime
 from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
 from harness.environment.folders import cache_folder
 
@@ -131,6 +131,13 @@ def look_around() -> dict[str, Program]:
             Found((), clock) if (clock := faketime.library()) else "libfaketime was not found",
             faketime.apt_line(),
             "only the faults of a clock",
+            needed=False,
+        ),
+        chromium.PACKAGE: Program(
+            "Chromium",
+            Found((), browser) if (browser := chromium.program()) else "Chromium was not found",
+            _apt_line(chromium.PACKAGE),
+            "only what looks at the pages of runs: tests, and gauntlet demo-reports --screenshots",
             needed=False,
         ),
     }

@@ -11,6 +11,8 @@ from typing import Protocol
 from msgspec import structs
 
 from chaos.schedule.schedule import Schedule, as_toml
+from harness.evidence.clock import wall_at, wall_now
+from harness.evidence.records import OVERLOAD, Fault
 from harness.evidence.run_directory import write_json
 from harness.load.progress import Progress
 from harness.load.records import LoadPlan
@@ -108,7 +110,10 @@ class _Drive:
             doubts = self._doubts(plan, generator)
             plan = structs.replace(self._as_far_as_it_went(plan, generator), ended_ns=self._follower.ended_ns)
             write_json(self._folder / "plan.json", plan)
-            self._drain(observer, plan.ended_ns)
+            try:
+                self._drain(observer, plan.ended_ns)
+            finally:
+                self._note_overload(plan, generator)
             plan = structs.replace(plan, drained_ns=observer.empty_for_good_since(plan.ended_ns))
         write_json(self._folder / "plan.json", plan)
         return doubts
@@ -147,6 +152,19 @@ class _Drive:
         )
         self._world.settled(within_s=within_s + _READ_WITHIN_S)
         self._disturbance.expect_deaths()
+
+    def _note_overload(self, plan: LoadPlan, generator: Generator) -> None:
+        """To ask until it breaks is a fault of ours, from the beginning until all is worked off."""
+        if not generator.stopped:
+            return
+        began, failed = wall_at(plan.began_ns / 1e9), self._follower.failed
+        self._world.recording.faults.append(
+            Fault(
+                kind=OVERLOAD, place="client", injected_at=began, effective_at=began, healing_at=wall_now(),
+                healed_at=wall_now(), hits=self._follower.answered, drawn=True,
+                proof=f"{self._follower.answered} requests in a rate that grew until it broke, {failed} refused",
+            )
+        )  # fmt: skip
 
     def _as_far_as_it_went(self, plan: LoadPlan, generator: Generator) -> LoadPlan:
         """The plan; of one that was stopped, what was done of it."""
