@@ -13,7 +13,7 @@ from scenarios.load.profiles import find_profile
 from scenarios.load.schedule import arrivals_of
 from scenarios.world import World
 
-_FOR_S, _RATE = 3.0, 20.0
+_FOR_S, _RATE = 2.0, 20.0
 
 
 def test_a_load_is_answered_and_worked_off(world: World) -> None:

@@ -25,7 +25,7 @@ from scenarios.load.dispatcher import Dispatcher
 from scenarios.load.order import Order, OrderError, order_from, part_of
 
 _USAGE = 3
-_BEGIN_AFTER_S = 1.0
+_BEGIN_AFTER_S = 0.5
 """From the orders to the first arrival: until then they are with all workers, and their users are there."""
 _LONGER_S = 30.0
 """So long after the last arrival every answer has come or been given up."""
