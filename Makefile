@@ -37,6 +37,10 @@ bench-judge: $(VENV)/.made  ## how long judging 100,000 operations and a million
 bench-page: setup  ## how large the page of 100,000 flows is, and how long Chromium takes to open it (a minute)
 	@$(BIN)/gauntlet bench-page $(ARGS)
 
+bench-load: setup  ## what the load generator costs, and whose latencies say what (five minutes)
+	@$(BIN)/gauntlet bench-load latency
+	@$(BIN)/gauntlet bench-load cost
+
 bench-proxy: setup  ## what the fault proxy costs, beside a bare relay and toxiproxy-server (a minute)
 	@$(BIN)/gauntlet bench-proxy $(ARGS)
 

@@ -24,7 +24,8 @@ class TargetError(Exception):
 
 class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one database: its roles, the SQL files that make it, the tables that a clean slate empties, the
-    statement that takes back what scenarios have set up, and the one by which they add a rule."""
+    statement that takes back what scenarios have set up, and the one by which they add a rule. ``backlog``: a query
+    for the number of outbox rows that are not sent (``unsent``), and the age of the oldest (``oldest_s``)."""
 
     name: str
     roles: tuple[str, ...]
@@ -32,6 +33,7 @@ class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transient: tuple[str, ...]
     restore: str = ""
     add_rule: str = ""
+    backlog: str = ""
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
+from pathlib import Path
 
 from harness.load.gates import Status
 from harness.load.knee import Knee
 from harness.load.metrics import written
 from harness.load.percentiles import NEVER, Latencies
 from harness.load.result import LoadResult, Total
+from harness.load.verdict import LoadVerdict
 
 MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 _SHOWN = ("p50", "p90", "p95", "p99", "p999", "max")
@@ -108,3 +110,15 @@ def _figures(latency: Latencies) -> list[str]:
 
 def _row(name: str, *numbers: str) -> str:
     return f"{name:<{_NAME}}" + "".join(f"{number:>{_NUMBER}}" for number in numbers)
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------
+
+
+def verdict_text(verdict: LoadVerdict, run: Path) -> str:
+    """What everybody says, in a line, and where to look further."""
+    said = {"gates": verdict.gates, "properties": verdict.properties, "audit": verdict.audit}
+    each = ", ".join(f"{who} {what or 'not asked'}" for who, what in said.items())
+    doubts = (f"? {text}" for text in verdict.doubts)
+    charts = f"figures, charts, JUnit: {run / 'load'}   judge it again: gauntlet check {run}"
+    return "\n".join([*doubts, f"verdict: {verdict.verdict.upper()}   {each}", charts])

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from harness.evidence.clock import monotonic_ns
@@ -29,6 +30,8 @@ class Recording:
     on_broken: Callable[[tuple[str, ...]], object] = lambda broken: None
     """Told of what is broken right now, each time that it changes."""
     _broken: list[str] = field(default_factory=list)
+    elsewhere: list[Path] = field(default_factory=list)
+    """Files of operations that other processes wrote down, in the same words, with numbers that no other has."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _sessions: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -157,9 +158,16 @@ def read_json(path: Path, record: type[Record]) -> Record:
         raise EvidenceError(f"{path}: expected a {record.__name__}: {error}") from error
 
 
-def write_records(path: Path, records: Iterable[msgspec.Struct]) -> None:
-    """Write records as NDJSON."""
-    path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+def write_records(path: Path, records: Iterable[msgspec.Struct], *, append: bool = False) -> None:
+    """Write records as NDJSON, after those that are there where it is to ``append``."""
+    with path.open("ab" if append else "wb") as file:
+        file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
+
+
+def append_file(path: Path, other: Path) -> None:
+    """Write the records of another file after those that are there."""
+    with path.open("ab") as file, other.open("rb") as source:
+        shutil.copyfileobj(source, file)
 
 
 def read_records(path: Path, record: type[Record], sharing: Sharing | None = None) -> tuple[Record, ...]:
