@@ -18,7 +18,6 @@ from harness.target import PROJECT_ROOT, load_target
 if TYPE_CHECKING:
     from chaos.schedule.schedule import Schedule
     from harness.load.baseline import Baseline
-    from harness.load.result import LoadResult
     from scenarios.load.run import Judged
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -113,6 +112,7 @@ def load(
         sys.exit(NO_ENVIRONMENT)
     if save_baseline:
         save_baseline.write_bytes((directory / "load" / "load.json").read_bytes())
+    _write_reports(judged, directory)
     if as_json:
         click.echo(
             msgspec.json.format(msgspec.json.encode({"verdict": judged.verdict, "load": judged.result}), indent=2)
@@ -122,14 +122,18 @@ def load(
     sys.exit(BY_VERDICT[judged.verdict.verdict])
 
 
-def _write_reports(result: LoadResult, folder: Path) -> None:
-    """What CI systems and people look at, beside the figures: JUnit XML, and a chart for each question."""
+def _write_reports(judged: Judged, directory: Path) -> None:
+    """What CI systems and people look at, beside the figures: JUnit XML, a chart for each question, and the page."""
+    from harness.evidence.run_directory import RunDirectory
     from reports.charts import charts_of
     from reports.load_junit import junit_xml
+    from reports.page import write_page
 
-    (folder / "junit.xml").write_text(junit_xml(result), encoding="utf-8")
-    for name, chart in charts_of(result).items():
-        (folder / f"{name}.svg").write_text(chart, encoding="utf-8")
+    (directory / "load" / "junit.xml").write_text(junit_xml(judged.result), encoding="utf-8")
+    for name, chart in charts_of(judged.result).items():
+        (directory / "load" / f"{name}.svg").write_text(chart, encoding="utf-8")
+    if judged.properties is not None:
+        write_page(RunDirectory(directory), verdict=judged.properties)
 
 
 def _say(judged: Judged, directory: Path) -> None:
@@ -140,6 +144,8 @@ def _say(judged: Judged, directory: Path) -> None:
     if judged.properties is not None and judged.properties.verdict != "pass":
         click.echo(run_text(judged.properties, directory))
     click.echo(verdict_text(judged.verdict, directory))
+    if judged.properties is not None:
+        click.echo(f"to look at: {directory / 'report.html'}")
 
 
 def _baseline(path: Path) -> Baseline:
