@@ -58,7 +58,7 @@ def asked(
         scheduled=len(samples), began_ns=BEGAN_NS, ended_ns=BEGAN_NS + seconds * 1_000_000_000,
         drained_ns=BEGAN_NS + seconds * 1_000_000_000,
     )  # fmt: skip
-    return Measurements(plan, traffic(samples), follow([], []), observed([], target()), tuple(faults))
+    return Measurements(plan, traffic(samples), follow([], []), observed([], target()), tuple(faults), ())
 
 
 def one(text: str, run: Measurements, baseline: Baseline | None = None, **parts: Any) -> GateResult:
@@ -395,12 +395,12 @@ def test_flows_that_never_end_break_a_percentile_without_measure(tmp_path: Path)
     assert one("e2e.error_ratio < 4%", run).status == "fail"
 
 
-def test_memory_is_asked_by_the_process_that_grows_most(tmp_path: Path) -> None:
+def test_memory_is_asked_by_the_service_that_grows_most_and_no_server_counts(tmp_path: Path) -> None:
     def usage(at_s: float) -> dict[str, Usage]:
-        leak = 1_000_000 * at_s
-        return {"crm": Usage(cpu_s=0, rss_bytes=50_000_000), "automation": Usage(cpu_s=0, rss_bytes=round(5e7 + leak))}
+        mb = {"crm": 50.0, "automation": 50 + at_s, "postgres": 50 + 2 * at_s}
+        return {name: Usage(cpu_s=0, rss_bytes=round(1e6 * size)) for name, size in mb.items()}
 
-    result = one("memory.slope < 20MB/h", LoadStory(usage=usage).measured(tmp_path))
+    result = one("memory.slope < 20MB/h", LoadStory(usage=usage, steps=(step(90, 2),)).measured(tmp_path))
     assert result.status == "fail"
     assert result.value == pytest.approx(3600, rel=0.01)
 
@@ -484,7 +484,7 @@ def test_what_never_came_then_can_be_no_worse_now() -> None:
 
 def test_of_all_metrics_each_can_be_asked_of_a_run(tmp_path: Path) -> None:
     usage = {"crm": Usage(cpu_s=0, rss_bytes=1)}
-    run = LoadStory(observed=seen, usage=lambda at_s: usage).measured(tmp_path)
+    run = LoadStory(observed=seen, usage=lambda at_s: usage, steps=(step(90, 2),)).measured(tmp_path)
     texts = [f"{name} >= 0{ {'time': 'ms', 'rate': '/s', 'MB/h': 'MB/h'}.get(metric.dimension, '') }"
              for name, metric in METRICS.items()]  # fmt: skip
     results = judge_gates([gate(text, fewest=1) for text in texts], run)

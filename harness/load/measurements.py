@@ -43,6 +43,7 @@ class Measurements:
     flows: Flows
     observed: Observed
     faults: tuple[Fault, ...]
+    services: tuple[str, ...]
 
     @property
     def warm_ns(self) -> int:
@@ -85,6 +86,7 @@ def read_measurements(scenario: ScenarioDirectory, target: Target) -> Measuremen
         flows=follow(seen.asked, logs),
         observed=observed(each_record(folder / "observed.ndjson", Observation), target),
         faults=read_records(scenario.faults_file, Fault),
+        services=tuple(target.services),
     )
 
 

@@ -162,8 +162,8 @@ def _oldest_ms(run: Measurements, _endpoint: str) -> Track:
 
 
 def _steepest(run: Measurements, _endpoint: str) -> Track:
-    """The process whose memory grows most, 0 where none does."""
-    found = [slope(track, run.warm_ns) for name, track in run.observed.rss_bytes.items()]
+    """The service whose memory grows most, 0 where none does. Servers fill their caches, as they should."""
+    found = [slope(track, run.warm_ns) for name, track in run.observed.rss_bytes.items() if name in run.services]
     told = [0.0 if one.flat else one.mb_per_hour for one in found if one is not None]
     return Track(array("q", [run.over_ns - 1] * bool(told)), array("d", [max(told)] if told else []))
 

@@ -20,7 +20,7 @@ from harness.load.tracks import Track
 MB = 1e6
 _HOUR_NS = 3.6e12
 _MEANS = 120
-_FEWEST = 10
+_FEWEST, _LEAST_NS = 10, 60e9
 _NOISE_MB, _NOISE_SHARE = 2.0, 0.01
 _TWO_SIDED_95 = 0.975
 
@@ -40,7 +40,7 @@ class Slope(Struct, frozen=True, kw_only=True):
 
 
 def slope(rss_bytes: Track, since_ns: float) -> Slope | None:
-    """The slope of what a process held from a moment on, None if it was observed too few times to tell.
+    """The slope of what a process held from a moment on, None if it was observed too rarely, or less than a minute.
 
     Least squares through the means of at most 120 stretches of observations.
     """
@@ -49,7 +49,7 @@ def slope(rss_bytes: Track, since_ns: float) -> Slope | None:
         for at, size in zip(rss_bytes.moments_ns, rss_bytes.values, strict=True)
         if at >= since_ns
     ]  # fmt: skip
-    if len(pairs) < _FEWEST:
+    if len(pairs) < _FEWEST or pairs[-1][0] - pairs[0][0] < _LEAST_NS:
         return None
     at_once = math.ceil(len(pairs) / _MEANS)
     stretches = [pairs[start : start + at_once] for start in range(0, len(pairs), at_once)]
