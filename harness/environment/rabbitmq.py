@@ -36,8 +36,6 @@ default_user = {user}
 default_pass = {password}
 disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.absolute = {memory}
-# What quorum queues write ahead stays in memory until this is full; with the default, 512 MB, minutes look like a leak.
-raft.wal_max_size_bytes = 8000000
 log.console = true
 log.console.level = info
 log.file = false
