@@ -6,6 +6,8 @@ import os
 import random
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 
 from harness.checks.coverage import coverage_of
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
+from harness.environment.boot import sweep
+from harness.environment.choice import NAMES, VARIABLE, choose_environment
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, new_run_path, read_json, write_json
@@ -38,10 +41,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--source-root", metavar="DIR", default=str(PROJECT_ROOT), help="folder that holds the system's code"
     )
+    group.addoption(
+        "--environment", choices=("auto", *NAMES), help="how stacks come up (default: native, if its servers are here)"
+    )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
     group.addoption("--first", action="append", default=[], metavar="SCENARIO", help="run this one before the others")
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers inherit the variable, and so does whatever a scenario starts."""
+    if named := config.getoption("--environment"):
+        os.environ[VARIABLE] = named
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,6 +86,11 @@ def _new_run(config: pytest.Config) -> RunDirectory:
     given = config.getoption("--seed")
     seed = random.SystemRandom().randrange(1_000_000) if given is None else int(given)
     run = RunDirectory(Path(config.getoption("--run-dir") or new_run_path(seed)).resolve())
+    try:
+        environment = choose_environment()
+    except EnvironmentFailed as failure:
+        pytest.exit(str(failure), returncode=4)
+    os.environ[VARIABLE] = environment.name
     record = RunRecord(
         seed=seed,
         target_file=str(Path(config.getoption("--target")).resolve()),
@@ -81,6 +98,7 @@ def _new_run(config: pytest.Config) -> RunDirectory:
         began_at=wall_now(),
         command=tuple(sys.argv),
         whole=bool(config.getoption("--whole")),
+        environment=environment.name,
     )
     write_json(run.run_file, record)
     return run
@@ -116,11 +134,8 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
 def world(request: pytest.FixtureRequest, stacks: Stacks) -> World:
     """A clean slate and the hand to act on it. What becomes of it is judged when the scenario's body has ended."""
     run = run_of(request.config)
-    try:
+    with _noted(request.session, run):
         stack, since = stacks.current()
-    except EnvironmentFailed as failure:
-        _note_environment_failure(run, str(failure))
-        raise
     record = read_json(run.run_file, RunRecord)
     name = request.node.nodeid.removeprefix("scenarios/")
     return World(stack, stacks.target, run, name=name, seed=record.seed, since=since)
@@ -132,8 +147,15 @@ def outage_s(request: pytest.FixtureRequest) -> float:
     return float(request.config.getoption("--outage-s"))
 
 
-def _note_environment_failure(run: RunDirectory, text: str) -> None:
-    (run.root / ENVIRONMENT_FAILURE).write_text(text, encoding="utf-8")
+@contextmanager
+def _noted(session: pytest.Session, run: RunDirectory) -> Iterator[None]:
+    """A failure of the environment inside is that of the run, which begins nothing more: it would prove nothing."""
+    try:
+        yield
+    except EnvironmentFailed as failure:
+        (run.root / ENVIRONMENT_FAILURE).write_text(str(failure), encoding="utf-8")
+        session.shouldstop = "the environment has failed"
+        raise
 
 
 @pytest.hookimpl(wrapper=True)
@@ -143,13 +165,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     if not isinstance(world, World):
         return (yield)
     stacks: Stacks = item.funcargs["stacks"]  # type: ignore[attr-defined]
+    noted = partial(_noted, item.session, run_of(item.config))
     try:
         outcome = yield
     except Exception as error:
-        verdict = stacks.conclude(world, f"{type(error).__name__}: {error}")
+        with noted():
+            verdict = stacks.conclude(world, f"{type(error).__name__}: {error}")
         item.add_report_section("call", "verdict", scenario_text(verdict, run_of(item.config).root))
         raise
-    verdict = stacks.conclude(world, None)
+    with noted():
+        verdict = stacks.conclude(world, None)
     if verdict.verdict != "pass":
         pytest.fail(scenario_text(verdict, run_of(item.config).root), pytrace=False)
     return outcome
@@ -167,7 +192,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if _RUN not in config.stash or hasattr(config, "workerinput"):
         return
     run = run_of(config)
-    sweep(run.root)
+    try:
+        with _noted(session, run):
+            sweep(run.root)
+    except EnvironmentFailed:  # its keepers end what is left, when the engine is back
+        return
     if not run.scenarios():
         return
     terminal: pytest.TerminalReporter = config.pluginmanager.getplugin("terminalreporter")

@@ -14,6 +14,7 @@ import msgspec
 
 from cli.door import BY_VERDICT, FAIL, INTERRUPTED, NO_ENVIRONMENT, PASS, USAGE, gauntlet
 from cli.options import (
+    ENVIRONMENT,
     RUN,
     RUN_DIR,
     SEED,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@ENVIRONMENT
 @SEED
 @RUN_DIR
 @TARGET
@@ -62,10 +64,10 @@ def gate(
     """
     import pytest
 
-    from harness.environment.servers import find_servers
+    from harness.environment.choice import provide_for_a_run
 
     load_target(target)
-    find_servers()
+    provide_for_a_run(progress)
     seed = drawn_seed(seed)
     run_dir = new_run(run_dir, seed)
     arguments = [

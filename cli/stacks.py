@@ -10,6 +10,7 @@ import click
 
 from cli.door import NO_ENVIRONMENT, PASS, gauntlet
 from cli.options import (
+    ENVIRONMENT,
     RUN,
     TARGET,
     progress,
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
 
 @gauntlet.command()
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where logs and credentials go (default: runs/…-up).")
+@ENVIRONMENT
 @TARGET
 def up(run_dir: Path | None, target: Path) -> None:
     """Boot a stack and keep it.
 
     Prints every address and credential. End it with: gauntlet down.
     """
-    from harness.environment.native import up as boot_and_keep
+    from harness.environment.boot import up as boot_and_keep
+    from harness.environment.choice import provide_for_a_run
     from reports.terminal import stack_text
 
     directory = (run_dir or new_run_path("up")).resolve()
+    provide_for_a_run(progress)
     stack = boot_and_keep(load_target(target), run_dir=directory, name="up", on_step=progress)
     click.echo(stack_text(stack))
 
@@ -46,7 +50,7 @@ def down(run: Path | None) -> None:
 
     The stacks of the run directory RUN, or else the newest one that is up. Nothing is left behind.
     """
-    from harness.environment.native import down as end_stacks
+    from harness.environment.boot import down as end_stacks
 
     ended = end_stacks(run)
     for file in ended:

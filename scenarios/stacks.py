@@ -8,7 +8,7 @@ from types import TracebackType
 
 from harness.checks.judge import ScenarioVerdict
 from harness.clients.broker import Broker
-from harness.environment.native import boot
+from harness.environment.boot import boot
 from harness.environment.stack import Stack
 from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
@@ -49,9 +49,13 @@ class Stacks:
         return self._stack, self._since
 
     def conclude(self, world: World, error: str | None) -> ScenarioVerdict:
-        """The verdict on a scenario that has ended. Unless it is green, its stack is not used again."""
+        """The verdict on a scenario that has ended. Unless it is green, its stack is not used again.
+
+        Raises EnvironmentFailed where the stack itself has gone: that is nobody's verdict.
+        """
         green = False
         try:
+            world.stack.assert_standing()
             verdict = world.conclude(error)
             green = verdict.verdict == "pass"
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.environment.native import leftovers
+from harness.environment.boot import leftovers
 from harness.environment.waiting import eventually
 from harness.target import PROJECT_ROOT
 

@@ -19,10 +19,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from harness.environment.boot import boot, down, leftovers, sweep
 from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import Killable, Pausable, Restartable
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import boot, down, leftovers, sweep
 from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.environment.waiting import eventually
 from harness.evidence.evidence import process_starts
@@ -47,7 +47,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Web).ser
 _OWNER = """
 import sys
 from pathlib import Path
-from harness.environment.native import boot
+from harness.environment.boot import boot
 from tests.test_environment_native import tiny_target
 root = Path(sys.argv[1])
 with boot(tiny_target(), run_dir=root / sys.argv[2], name="main", source_root=root) as stack:
@@ -268,14 +268,14 @@ def test_the_firehose_copies_what_is_published_and_hides_no_unroutable_message(s
 
 
 def test_many_ask_the_broker_node_at_once_and_each_is_answered(stack: Stack) -> None:
-    node = BrokerNode(stack.broker.record)
+    node = BrokerNode(stack.broker)
     with ThreadPoolExecutor(4) as several:
         assert list(several.map(lambda _: node.has_alarm(), range(40))) == [False] * 40
 
 
 @pytest.mark.parametrize("program", ["erl_call", "rabbitmqctl"])
 def test_the_broker_node_knows_its_topology(stack: Stack, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    node, which = BrokerNode(stack.broker.record), shutil.which
+    node, which = BrokerNode(stack.broker), shutil.which
     monkeypatch.setattr(shutil, "which", lambda name, **where: which(name, **where) if name == program else None)
     arguments = {"x-queue-type": "quorum", "x-message-ttl": 500, "x-single-active-consumer": True}
     with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
