@@ -31,6 +31,11 @@ class NoEnvironment(EnvironmentFailed):
     """Neither can be had: says of both what is missing."""
 
 
+def is_named(name: EnvironmentName) -> bool:
+    """Whether somebody has asked for this one."""
+    return os.environ.get(VARIABLE) == name
+
+
 def choose_environment() -> Choice:
     """The one that was named, or native if its servers are there, or containers if an engine answers.
 

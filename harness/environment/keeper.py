@@ -35,7 +35,8 @@ AT_END = "at-end.json"
 KEPT = "kept"
 """In the state folder of a stack that stays up without a keeper; it says where the stack is written down."""
 GRACE_S = 2.0
-_KEEPER = "keeper"
+LOCK = "keeper"
+"""In the state folder: locked by the keeper as long as it lives."""
 _AT_END_WITHIN_S = 20.0
 _GIVE_UP_AFTER_S = 10.0
 _LOOK_EVERY_S = 0.02
@@ -54,16 +55,16 @@ def state_folders(holding: str) -> list[Path]:
 
 
 def is_kept(state: Path) -> bool:
-    """Whether a stack is to be there: its keeper lives, or it was asked to stay."""
+    """Whether a stack is to be there: its keeper lives (or is about to lock its folder), or it was asked to stay."""
     if (state / KEPT).exists():
         return True
     try:
-        with (state / _KEEPER).open("rb") as file:
+        with (state / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        return False
+        return state.exists()
     return False
 
 
@@ -214,7 +215,7 @@ def main() -> None:
     os.umask(0o077)
     owner = os.pidfd_open(os.getppid())
     state = Path(tempfile.mkdtemp(dir="/tmp", prefix=Path(state_folder_prefix()).name))
-    lock = os.open(state / _KEEPER, os.O_CREAT | os.O_RDWR, 0o600)
+    lock = os.open(state / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)  # as long as it is held, we live
     state.chmod(0o711)  # the database's user passes through it, and reads nothing
     with contextlib.suppress(OSError):  # an owner that is gone already is noticed below

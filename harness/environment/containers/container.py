@@ -6,14 +6,16 @@ It is made once; a kill leaves its files, and the next start finds them, on the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
+from http import HTTPStatus
 from pathlib import Path
 from threading import get_ident
 from typing import Any
 
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container as Handle
 from testcontainers.core.container import DockerContainer
 
@@ -48,11 +50,10 @@ class ContainerProcess(Supervised):
         file = super().log
         if self.starts and (handle := self._handle()):
             since = datetime.fromisoformat(self.starts[-1].started_at).timestamp()
-            with asked(f"for the log of {self.name}"):
-                text: bytes = handle.logs(since=since)
             draft = file.with_suffix(f".{get_ident()}.tmp")
-            draft.write_bytes(text)
-            draft.replace(file)
+            with asked(f"for the log of {self.name}"), _no_conflict():
+                draft.write_bytes(handle.logs(since=since))
+                draft.replace(file)
         return file
 
     def start(self, *, keep_open: Sequence[int] = (), skew_s: float = 0.0) -> None:
@@ -76,8 +77,7 @@ class ContainerProcess(Supervised):
         if not self.alive:
             return
         self.resume()
-        with asked(f"to kill {self.name}"):
-            self._must_have().kill()
+        self._have("kill", Handle.kill)
         eventually(lambda: not self.alive, within_s=_GONE_WITHIN_S, describe=f"{self.name} to be gone")
         self._ended("killed")
 
@@ -87,8 +87,7 @@ class ContainerProcess(Supervised):
         if not self.alive:
             return True
         self.resume()
-        with asked(f"to stop {self.name}"):
-            self._must_have().stop(timeout=math.ceil(within_s))
+        self._have("stop", partial(Handle.stop, timeout=math.ceil(within_s)))
         how: How = "forced" if self.exit_code == _FORCED else "stopped"
         self._ended(how)
         return how == "stopped"
@@ -98,14 +97,12 @@ class ContainerProcess(Supervised):
         if not self.alive:
             raise EnvironmentFailed(f"{self.name} is to be paused, but does not run", log=self.log)
         if not self._state()["Paused"]:
-            with asked(f"to pause {self.name}"):
-                self._must_have().pause()
+            self._have("pause", Handle.pause)
 
     def resume(self) -> None:
         """Let it go on. Harmless if it was not paused."""
         if self._state().get("Paused"):
-            with asked(f"to resume {self.name}"):
-                self._must_have().unpause()
+            self._have("resume", Handle.unpause)
 
     def find_beside(self, program: str, *patterns: str) -> str | None:
         """Where a program is in there: on its search path, or else where one of the patterns leads."""
@@ -117,16 +114,6 @@ class ContainerProcess(Supervised):
         command = ("sh", "-c", 'printf "%s" "$0" | exec "$@"', told, *limited)
         with asked(f"to run {argv[0]} in {self.name}"):
             return _run(self._must_have(), command, self._what.user, self.record.environment)
-
-    def remove(self) -> None:
-        """Take it away with all that it has written, when its log has been fetched. Harmless if it is gone."""
-        if handle := self._handle():
-            _ = self.log
-            with asked(f"to remove {self.name}"):
-                try:
-                    handle.remove(v=True, force=True)
-                except NotFound:
-                    return
 
     @property
     def _what(self) -> Container:
@@ -154,6 +141,12 @@ class ContainerProcess(Supervised):
         what.id = made.get_container_id()
         self._journal()
 
+    def _have(self, do: str, order: Callable[[Handle], object]) -> None:
+        """Have the engine do something to it. That it is over is no failure: two may end a stack at the same time."""
+        if handle := self._handle():
+            with asked(f"to {do} {self.name}"), _no_conflict(unless=lambda: self.alive):
+                order(handle)
+
     def _must_have(self) -> Handle:
         handle = self._handle()
         if handle is None:
@@ -177,6 +170,16 @@ class ContainerProcess(Supervised):
     def _ended(self, how: How) -> None:
         _ = self.log  # while the engine can still tell this start from the next
         super()._ended(how)
+
+
+@contextmanager
+def _no_conflict(*, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Whatever cannot be done since somebody else is removing the container is not to be done any more."""
+    try:
+        yield
+    except APIError as error:
+        if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) or unless():
+            raise
 
 
 def _run(handle: Handle, command: Sequence[str], user: str, environment: dict[str, str]) -> Ran:
