@@ -7,7 +7,6 @@ import random
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,7 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
 def world(request: pytest.FixtureRequest, stacks: Stacks) -> World:
     """A clean slate and the hand to act on it. What becomes of it is judged when the scenario's body has ended."""
     run = run_of(request.config)
-    with _noted(request.session, run):
+    with _noted(request.session):
         stack, since = stacks.current()
     record = read_json(run.run_file, RunRecord)
     name = request.node.nodeid.removeprefix("scenarios/")
@@ -148,14 +147,16 @@ def outage_s(request: pytest.FixtureRequest) -> float:
 
 
 @contextmanager
-def _noted(session: pytest.Session, run: RunDirectory) -> Iterator[None]:
+def _noted(session: pytest.Session) -> Iterator[None]:
     """A failure of the environment inside is that of the run, which begins nothing more: it would prove nothing."""
     try:
         yield
     except EnvironmentFailed as failure:
-        (run.root / ENVIRONMENT_FAILURE).write_text(str(failure), encoding="utf-8")
+        if _RUN not in session.config.stash:  # a test of the gauntlet itself, which belongs to no run
+            raise
+        (run_of(session.config).root / ENVIRONMENT_FAILURE).write_text(str(failure), encoding="utf-8")
         session.shouldstop = "the environment has failed"
-        raise
+        pytest.fail(str(failure), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -163,17 +164,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Judge every scenario when its body has ended, whether the body was content or not."""
     world = getattr(item, "funcargs", {}).get("world")
     if not isinstance(world, World):
-        return (yield)
+        with _noted(item.session):
+            return (yield)
     stacks: Stacks = item.funcargs["stacks"]  # type: ignore[attr-defined]
-    noted = partial(_noted, item.session, run_of(item.config))
     try:
         outcome = yield
     except Exception as error:
-        with noted():
+        with _noted(item.session):
             verdict = stacks.conclude(world, f"{type(error).__name__}: {error}")
         item.add_report_section("call", "verdict", scenario_text(verdict, run_of(item.config).root))
         raise
-    with noted():
+    with _noted(item.session):
         verdict = stacks.conclude(world, None)
     if verdict.verdict != "pass":
         pytest.fail(scenario_text(verdict, run_of(item.config).root), pytrace=False)
@@ -193,9 +194,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     run = run_of(config)
     try:
-        with _noted(session, run):
+        with _noted(session):
             sweep(run.root)
-    except EnvironmentFailed:  # its keepers end what is left, when the engine is back
+    except pytest.fail.Exception:  # what is left is ended by its keepers, when the engine is back
         return
     if not run.scenarios():
         return

@@ -89,11 +89,11 @@ def _exit_code(pytest_code: int, run: RunDirectory) -> int:
 
     from harness.checks.run_verdict import summarise
 
-    if pytest_code == pytest.ExitCode.INTERRUPTED:
-        return INTERRUPTED
-    if (run.root / ENVIRONMENT_FAILURE).exists():
+    if (run.root / ENVIRONMENT_FAILURE).exists():  # which interrupts pytest too
         click.echo((run.root / ENVIRONMENT_FAILURE).read_text(encoding="utf-8"), err=True)
         return NO_ENVIRONMENT
+    if pytest_code == pytest.ExitCode.INTERRUPTED:
+        return INTERRUPTED
     if pytest_code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return USAGE
     if pytest_code == pytest.ExitCode.OK:

@@ -79,7 +79,7 @@ def tiny_target() -> Target:
     )
 
 
-def _source(folder: Path, *, service: str = _SERVICE) -> Path:
+def source_of_tiny_target(folder: Path, *, service: str = _SERVICE) -> Path:
     """The source tree of the tiny target."""
     (folder / "web.sql").write_text(_SCHEMA, encoding="utf-8")
     (folder / "web.py").write_text(service, encoding="utf-8")
@@ -88,7 +88,7 @@ def _source(folder: Path, *, service: str = _SERVICE) -> Path:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _source(tmp_path_factory.mktemp("tiny"))
+    return source_of_tiny_target(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +384,7 @@ def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(root: P
 
 
 def test_a_service_that_cannot_start_fails_the_boot_with_its_last_words_and_leaves_nothing(tmp_path: Path) -> None:
-    source = _source(tmp_path, service="raise SystemExit('no settings, no service')")
+    source = source_of_tiny_target(tmp_path, service="raise SystemExit('no settings, no service')")
     failing = boot(tiny_target(), run_dir=tmp_path / "run", name="main", source_root=source)
     with pytest.raises(EnvironmentFailed, match=r"(?s)web ended \(exit code 1\).*no settings, no service"), failing:
         pytest.fail("it came up")

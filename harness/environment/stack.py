@@ -139,6 +139,7 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
                 rest = [process for name, process in self.processes.items() if name not in services]
                 list(pool.map(_end_server, rest))
             self.clear()
+            (self.state_dir / keeper.AT_END).unlink(missing_ok=True)  # done
         finally:
             keeper.end_everything(self.state_dir)
             self.ended = not (survivors := self.running())

@@ -23,11 +23,13 @@ from testcontainers.core.docker_client import DockerClient, get_docker_host
 
 from harness.environment.containers.remove import remove
 from harness.environment.failures import EnvironmentFailed
+from harness.environment.waiting import NeverHappened, eventually
 
 STACK, RUN, PROCESS, OWNER = "gauntlet.stack", "gauntlet.run", "gauntlet.process", "gauntlet.owner"
 """Labels: the stack's state folder, its run directory, the process it is, and whose it is on which machine."""
 PATIENCE_S = 60
 _LOOK_S = 5
+_GONE_WITHIN_S = 20
 _USUAL = "unix:///var/run/docker.sock"
 
 # The stack's keeper removes containers, also those of a stack that is to stay: Ryuk would end it with this process.
@@ -116,9 +118,17 @@ def containers(*labels: str) -> list[Container]:
 
 
 def remove_stack(state_dir: Path) -> None:
-    """Remove all containers of a stack, at once, with all that is in them."""
-    with asked(f"to remove the containers of {state_dir}"):
-        remove(client(), f"{STACK}={state_dir}")
+    """Remove all containers of a stack, at once, with all that is in them. Returns when they are gone."""
+    what = f"to remove the containers of {state_dir}"
+
+    def none_is_left() -> bool:
+        with asked(what):
+            return not remove(client(), f"{STACK}={state_dir}")
+
+    try:
+        eventually(none_is_left, within_s=_GONE_WITHIN_S, describe=f"the containers of {state_dir} to be gone")
+    except NeverHappened as still_there:
+        raise NoEngine(str(still_there)) from still_there
 
 
 def _reason(error: Exception) -> str:
