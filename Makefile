@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-ENVIRONMENT ?= auto
+ENVIRONMENT := auto
 export GAUNTLET_ENVIRONMENT := $(if $(filter auto,$(ENVIRONMENT)),$(GAUNTLET_ENVIRONMENT),$(ENVIRONMENT))
 
 .DEFAULT_GOAL := help
