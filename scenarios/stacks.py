@@ -36,7 +36,7 @@ class Stacks:
     def current(self) -> tuple[Stack, str]:
         """The stack that is up, and the moment from which its log belongs to the next scenario.
 
-        Raises EnvironmentFailed when none can be booted.
+        Raises EnvironmentFailed when none can be booted, or when its servers have gone since.
         """
         if self._stack is None:
             self._number += 1
@@ -46,6 +46,7 @@ class Stacks:
             with closing(Broker(self._stack.broker_url, self.target, Recording())) as broker:
                 broker.open_tap()
             self._since = ""
+        self._stack.assert_standing()
         return self._stack, self._since
 
     def conclude(self, world: World, error: str | None) -> ScenarioVerdict:
