@@ -175,7 +175,7 @@ def clean(runs: int, schedules: int, keep: bool, workers: int, seed: int | None,
     record = _record(folder, seed, workers, schedules)
     click.echo(f"seed {record.seed}; evidence: {folder}")
     try:
-        for run in clean_runs(record, runs, folder, lambda number, part: progress(f"run {number}: {part}"), keep=keep):
+        for run in clean_runs(record, runs, folder, lambda number: progress(f"run {number}"), keep=keep):
             record = msgspec.structs.replace(record, runs=(*record.runs, run))
             write_json(folder / "clean.json", record)
             (folder / "clean.md").write_text(markdown(record), encoding="utf-8")
@@ -191,7 +191,7 @@ def _record(folder: Path, seed: int | None, workers: int, schedules: int) -> Cle
     from harness.environment.machine import machine
     from harness.evidence.clean import CleanRecord
     from harness.evidence.clock import wall_now
-    from scenarios.kill_matrix.clean import code_digest
+    from harness.evidence.code_digest import code_digest
 
     code = code_digest()
     if not (folder / "clean.json").exists():
@@ -204,4 +204,9 @@ def _record(folder: Path, seed: int | None, workers: int, schedules: int) -> Cle
         raise click.UsageError(
             f"{folder} is the record of other code ({record.code}, now {code}): give a new --run-dir"
         )
+    context = click.get_current_context()
+    for name, wanted in (("seed", seed), ("workers", workers), ("schedules", schedules)):
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and wanted != (before := getattr(record, name)):
+            raise click.UsageError(f"{folder} was begun with --{name} {before}: go on without, or give a new --run-dir")
     return record

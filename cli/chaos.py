@@ -23,6 +23,7 @@ from cli.options import (
     all_known,
     drawn_seed,
     new_run,
+    tell_page,
 )
 
 # What a command needs alone it imports itself: ``gauntlet --help`` is there at once, and an audit stays small.
@@ -162,6 +163,7 @@ def _exit_with_trials(run: Path) -> NoReturn:
         from reports.terminal import run_text
 
         click.echo(run_text(verdict, run))
+    tell_page(run, verdict)
     sys.exit(BY_VERDICT[verdict.verdict])
 
 
@@ -222,6 +224,7 @@ def explore(
         explored = Exploration(plan, work, view).run()
     for text in explored_text(explored):
         console.print(text, soft_wrap=True)
+    tell_page(run_dir)
     if explored.interrupted:
         sys.exit(INTERRUPTED)
     sys.exit(FAIL if explored.found else UNKNOWN if explored.unknown else PASS)
@@ -280,6 +283,7 @@ def replay(
         verdict = read_json(RunDirectory(directory).scenario(red.name).verdict_file, ScenarioVerdict)
         console.print(scenario_text(verdict, directory), soft_wrap=True)
     console.print(replayed_table(ran))
+    tell_page(directory)
     verdicts = {one.verdict for one in ran}
     sys.exit(FAIL if "fail" in verdicts else UNKNOWN if "unknown" in verdicts else PASS)
 

@@ -6,11 +6,15 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.evidence.run_directory import new_run_path
+from harness.evidence.run_directory import RunDirectory, new_run_path
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from harness.checks.run_verdict import RunVerdict
 
 RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 
@@ -88,6 +92,14 @@ def all_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
 def progress(step: str) -> None:
     """Tell how far it has come, beside the output proper."""
     click.echo(f"… {step}", err=True)
+
+
+def tell_page(run: Path, verdict: RunVerdict | None = None) -> None:
+    """Write the page of a run that has ended, and say where it is."""
+    from reports.page import write_page
+
+    if RunDirectory(run).scenarios():
+        click.echo(f"to look at: {write_page(RunDirectory(run), verdict=verdict)}")
 
 
 def newest_run(*, whole: bool = False) -> Path:

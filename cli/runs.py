@@ -39,9 +39,11 @@ if TYPE_CHECKING:
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
 @WORKERS
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
-@click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("-q", "--quiet", is_flag=True, help="No line for what is green: only what is not, and the verdict.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; all else goes to stderr.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
 @ENVIRONMENT
+@click.option("--schedules", type=click.IntRange(0), default=0, metavar="N", help="Also N drawn schedules of chaos.")
 @SEED
 @RUN_DIR
 @TARGET
@@ -51,7 +53,9 @@ def gate(
     workers: int,
     only: str | None,
     quiet: bool,
+    as_json: bool,
     nightly: bool,
+    schedules: int,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -60,10 +64,14 @@ def gate(
     """Run all scenarios and judge them.
 
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    On a terminal you see what each worker is at, and what is broken right now. For CI there are junit.xml and
+    summary.md beside the evidence, and annotations where GITHUB_ACTIONS says so.
+
     What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
     """
     import pytest
 
+    from cli.gate_progress import GateProgress, past_pytest
     from harness.environment.choice import provide_for_a_run
 
     load_target(target)
@@ -74,13 +82,27 @@ def gate(
         str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
         f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
         "-p", "no:hypothesispytest",  # no scenario needs it, and every process of pytest would wait a second for it
+        "--no-header", "--tb=short", "-rN", "-o", "console_output_style=classic",  # cli.gate_progress tells the rest
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
+    arguments += [f"--schedules={schedules}"]
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
-    sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
+    run = RunDirectory(run_dir)
+    with past_pytest(to_stderr=as_json) as console:
+        code = _exit_code(int(pytest.main(arguments, plugins=[GateProgress(run, console, quiet=quiet)])), run)
+    if as_json:
+        click.echo(_as_json(run, code))
+    sys.exit(code)
+
+
+def _as_json(run: RunDirectory, exit_code: int) -> bytes:
+    """What check --json says, with the place of the run and the code with which the gate ends."""
+    judged = run.verdict_file.exists()
+    verdict = msgspec.json.decode(run.verdict_file.read_bytes()) if judged else {"verdict": "unknown"}
+    return msgspec.json.format(msgspec.json.encode({"run": str(run.root), "exit_code": exit_code} | verdict), indent=2)
 
 
 def _exit_code(pytest_code: int, run: RunDirectory) -> int:
@@ -150,15 +172,25 @@ class _Patience:
 @gauntlet.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
-def show(run: Path, correlation_id: str) -> None:
+@click.option("--svg", "file", is_flag=False, flag_value="-", metavar="[FILE]", help="Draw it instead (- is stdout).")
+def show(run: Path, correlation_id: str, file: str | None) -> None:
     """Print one flow of a run as a tree, and what the other witnesses say of it.
 
-    The beginning of a correlation id will do, if no other flow begins so.
+    The beginning of a correlation id will do, if no other flow begins so. With --svg at the end, its waterfall: what
+    was work and what was waiting, under which faults, and what is missing.
     """
     from harness.checks.one_flow import find_flow
     from reports.one_flow import flow_text
 
     flow = find_flow(RunDirectory(run), correlation_id)
+    if file:
+        from harness.trace.waterfall import waterfall
+        from reports.page.picture import svg
+
+        drawn = svg(waterfall(flow.evidence, flow.correlation_id, flow.judged), alone=True)
+        with click.open_file(file, "w", encoding="utf-8") as out:
+            out.write(f"{drawn}\n")
+        return
     for text in flow_text(flow):
         click.echo(text)
 

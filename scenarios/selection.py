@@ -10,7 +10,7 @@ import pytest
 from harness.environment import faketime
 from harness.environment.servers import PROXY, chosen_proxy_server
 
-CANARY = "canary"
+CANARY, CHAOS = "canary", "test_random_chaos.py"
 NIGHTLY, NEEDS_FAKETIME, NEEDS_WIRE_PROXY = "nightly", "needs_faketime", "needs_wire_proxy"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +16,14 @@ from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
 from scenarios.world import World
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Boots of a run take turns: together they would all be late, and so the first scenario of the run."""
+    with (folder / ".booting").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
 
 
 class Stacks:
@@ -42,7 +52,8 @@ class Stacks:
             self._number += 1
             name = f"{self._worker}-{self._number}"
             stack = boot(self.target, run_dir=self._run.root, name=name, source_root=self._source_root)
-            self._stack = self._up.enter_context(stack)
+            with _one_at_a_time(self._run.root):
+                self._stack = self._up.enter_context(stack)
             with closing(Broker(self._stack.broker_url, self.target, Recording())) as broker:
                 broker.open_tap()
             self._since = ""

@@ -6,6 +6,7 @@ Every gate proves its own power on three bugs of the catalogue, other ones each 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -28,11 +29,15 @@ def drawn(day: str) -> list[str]:
 
 @pytest.mark.canary
 @pytest.mark.parametrize("place", PLACES)
-def test_a_planted_bug_turns_its_scenario_red_for_the_right_property(place: str, run_directory: RunDirectory) -> None:
+def test_a_planted_bug_turns_its_scenario_red_for_the_right_property(
+    place: str, run_directory: RunDirectory, record_property: Callable[[str, object], None]
+) -> None:
     """Runs one scenario as a run of its own, on a stack of its own, against a copy of the system with the bug in it."""
     known = load_catalogue()
     record = read_json(run_directory.run_file, RunRecord)
     name = drawn(record.began_at[:10])[PLACES.index(place)]
+    record_property("bug", f"{name}: {known[name].name}")
+    record_property("source", known[name].source)
     likely = next(stages(known[name], known, load_target()))
     hunting = Hunting(seed=record.seed, within_s=WITHIN_S)
     hunted = hunt(name, known[name], run_directory.root / "canaries" / name, [likely], hunting, lambda bug, stage: None)

@@ -278,6 +278,7 @@ def apt_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("GAUNTLET_RABBITMQ_BIN", str(tmp_path / "nothing"))
     monkeypatch.setenv("GAUNTLET_LIBFAKETIME", __file__)
+    monkeypatch.setenv("GAUNTLET_CHROMIUM", sys.executable)
     monkeypatch.setattr(provide, "_POLICY", policy)
     return log
 
@@ -343,3 +344,17 @@ def _holds(pid: int, file: Path) -> bool:
         return any(link.readlink() == file for link in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
+
+
+def test_one_that_is_nice_to_have_and_cannot_be_had_keeps_no_other_away(
+    apt_log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("GAUNTLET_RABBITMQ_BIN")
+    for variable in ("GAUNTLET_LIBFAKETIME", "GAUNTLET_CHROMIUM"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    unable = f"#!/bin/sh\necho $@ >> {apt_log}\ncase $* in *faketime) exit 100; esac\n"
+    (tmp_path / "apt-get").write_text(unable, encoding="utf-8")
+    monkeypatch.setattr(provide, "_install_toxiproxy", lambda say: None)
+    assert provide.provide().rabbitmq.exists()
+    assert "install -q -y --no-install-recommends chromium" in apt_log.read_text().splitlines()

@@ -47,6 +47,7 @@ _ERLANG = f"-start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}} {_NO
 ERLANG_IN_A_CONTAINER = (
     f'{_NO_SPINNING} -rabbit trace_vhosts [<<"{VHOST}">>]'
     f" -rabbit vm_memory_high_watermark {{absolute,{MEMORY_LIMIT_BYTES}}} -rabbit disk_free_limit 50000000"
+    " -ra wal_max_size_bytes 8000000"
 )
 """What is configured here by files, as words of the command line: they hold in any image, from its first moment on."""
 

@@ -3,6 +3,7 @@
 ::
 
     RUN/run.json                       seed, command, target, when, and the run's verdict
+    RUN/outcomes.ndjson                what pytest said of each scenario, also where there is no evidence to judge
     RUN/logs/STACK/SERVICE-N.ndjson  what each process start wrote on stdout, untouched: the one copy of the log lines
     RUN/stacks/STACK/stack.json      what was up (with credentials: mode 0600)
     RUN/scenarios/SLUG/              scenario.json, operations.ndjson, faults.ndjson, tap.ndjson, resting.ndjson,
@@ -48,6 +49,15 @@ class RunDirectory:
     def verdict_file(self) -> Path:
         return self.root / "verdict.json"
 
+    @property
+    def outcomes_file(self) -> Path:
+        return self.root / "outcomes.ndjson"
+
+    @property
+    def now(self) -> Path:
+        """While the run goes on: what each worker is at."""
+        return self.root / "now"
+
     def logs(self, stack: str) -> Path:
         return self.root / "logs" / stack
 
@@ -61,9 +71,13 @@ class RunDirectory:
 
     def scenario(self, name: str) -> ScenarioDirectory:
         """The folder for a scenario, made if need be."""
-        folder = self.root / "scenarios" / re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
-        folder.mkdir(parents=True, exist_ok=True)
-        return ScenarioDirectory(folder)
+        directory = self.scenario_at(name)
+        directory.root.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def scenario_at(self, name: str) -> ScenarioDirectory:
+        """Where a scenario is, if it has left anything."""
+        return ScenarioDirectory(self.root / "scenarios" / re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +164,7 @@ def write_records(path: Path, records: Iterable[msgspec.Struct]) -> None:
 
 def read_records(path: Path, record: type[Record], sharing: Sharing | None = None) -> tuple[Record, ...]:
     """Read NDJSON back. Raises EvidenceError naming file and line; a missing file is an error, an empty one is not."""
-    records, found = [], _records(path, record)
+    records, found = [], each_record(path, record)
     while block := list(islice(found, AT_ONCE)):
         if sharing is not None:
             sharing.share(block)
@@ -158,7 +172,8 @@ def read_records(path: Path, record: type[Record], sharing: Sharing | None = Non
     return tuple(records)
 
 
-def _records(path: Path, record: type[Record]) -> Iterator[Record]:
+def each_record(path: Path, record: type[Record]) -> Iterator[Record]:
+    """The same one by one, for what is too much to be held at once."""
     decode = msgspec.json.Decoder(record).decode
     number = 0
     try:
