@@ -3,18 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+ENVIRONMENT := auto
+export GAUNTLET_ENVIRONMENT := $(if $(filter auto,$(ENVIRONMENT)),$(GAUNTLET_ENVIRONMENT),$(ENVIRONMENT))
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs tutorial setup servers lock clean
+.PHONY: help gate test test-containers fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs tutorial setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ARGS=-q …)
+gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ENVIRONMENT=containers)
 	@$(BIN)/gauntlet gate $(ARGS)
 
 test: setup  ## the gauntlet's own tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-containers: $(VENV)/.made  ## the tests that need a container engine, and boot stacks in containers (two minutes)
+	@$(BIN)/python -m pytest -m containers $(ARGS)
 
 fuzz: setup  ## Schemathesis against a running stack, with all its checks on (ARGS="--seed 1 --requests 5000")
 	@$(BIN)/gauntlet fuzz $(ARGS)
@@ -49,7 +54,7 @@ tutorial: setup  ## does what docs/tutorial.md says, line by line, in a fresh cl
 
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 
-servers: $(VENV)/.made  ## PostgreSQL, RabbitMQ and toxiproxy-server, installed where they are missing
+servers: $(VENV)/.made  ## PostgreSQL, RabbitMQ and toxiproxy-server, installed where they are missing and needed
 	@$(BIN)/gauntlet servers --install
 
 $(VENV)/.made: requirements.lock pyproject.toml

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import pytest
 from harness.checks.coverage import coverage_of
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
+from harness.environment.boot import sweep
+from harness.environment.choice import NAMES, VARIABLE, choose_environment
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
 from harness.evidence.code_digest import code_digest
 from harness.evidence.outcomes import read_outcomes
@@ -44,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", metavar="FILE", default=str(DEFAULT_TARGET), help="the system, as a TOML file")
     group.addoption(
         "--source-root", metavar="DIR", default=str(PROJECT_ROOT), help="folder that holds the system's code"
+    )
+    group.addoption(
+        "--environment", choices=("auto", *NAMES), help="how stacks come up (default: native, if its servers are here)"
     )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
@@ -73,6 +78,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Workers inherit the variable, and so does whatever a scenario starts."""
+    if named := config.getoption("--environment"):
+        os.environ[VARIABLE] = named
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(OutcomeWriter(partial(run_of, config)))
 
@@ -92,6 +100,11 @@ def _new_run(config: pytest.Config) -> RunDirectory:
     given = config.getoption("--seed")
     seed = random.SystemRandom().randrange(1_000_000) if given is None else int(given)
     run = RunDirectory(Path(config.getoption("--run-dir") or new_run_path(seed)).resolve())
+    try:
+        environment = choose_environment()
+    except EnvironmentFailed as failure:
+        pytest.exit(str(failure), returncode=4)
+    os.environ[VARIABLE] = environment.name
     record = RunRecord(
         seed=seed,
         target_file=str(Path(config.getoption("--target")).resolve()),
@@ -99,6 +112,7 @@ def _new_run(config: pytest.Config) -> RunDirectory:
         began_at=wall_now(),
         command=tuple(sys.argv),
         whole=bool(config.getoption("--whole")),
+        environment=environment.name,
         code=code_digest(Path(config.getoption("--source-root"))),
     )
     write_json(run.run_file, record)
@@ -134,11 +148,8 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
 def world(request: pytest.FixtureRequest, stacks: Stacks) -> World:
     """A clean slate and the hand to act on it. What becomes of it is judged when the scenario's body has ended."""
     run = run_of(request.config)
-    try:
+    with _noted(request.session):
         stack, since = stacks.current()
-    except EnvironmentFailed as failure:
-        _note_environment_failure(run, str(failure))
-        raise
     record = read_json(run.run_file, RunRecord)
     name = request.node.nodeid.removeprefix(FOLDER)
     world = World(stack, stacks.target, run, name=name, seed=record.seed, since=since)
@@ -167,8 +178,17 @@ def outage_s(request: pytest.FixtureRequest) -> float:
     return float(request.config.getoption("--outage-s"))
 
 
-def _note_environment_failure(run: RunDirectory, text: str) -> None:
-    (run.root / ENVIRONMENT_FAILURE).write_text(text, encoding="utf-8")
+@contextmanager
+def _noted(session: pytest.Session) -> Iterator[None]:
+    """A failure of the environment inside is that of the run, which begins nothing more: it would prove nothing."""
+    try:
+        yield
+    except EnvironmentFailed as failure:
+        if _RUN not in session.config.stash:  # a test of the gauntlet itself, which belongs to no run
+            raise
+        (run_of(session.config).root / ENVIRONMENT_FAILURE).write_text(str(failure), encoding="utf-8")
+        session.shouldstop = "the environment has failed"
+        pytest.fail(str(failure), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -176,16 +196,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Judge every scenario when its body has ended, whether the body was content or not."""
     world = getattr(item, "funcargs", {}).get("world")
     if not isinstance(world, World):
-        return (yield)
+        with _noted(item.session):
+            return (yield)
     stacks: Stacks = item.funcargs["stacks"]  # type: ignore[attr-defined]
     try:
         outcome = yield
     except Exception as error:
-        verdict = stacks.conclude(world, f"{type(error).__name__}: {error}")
+        with _noted(item.session):
+            verdict = stacks.conclude(world, f"{type(error).__name__}: {error}")
         item.add_report_section("call", "verdict", scenario_text(verdict, run_of(item.config).root))
         _attach_for_allure(item.config, verdict)
         raise
-    verdict = stacks.conclude(world, None)
+    with _noted(item.session):
+        verdict = stacks.conclude(world, None)
     _attach_for_allure(item.config, verdict)
     if verdict.verdict != "pass":
         pytest.fail(scenario_text(verdict, run_of(item.config).root), pytrace=False)
@@ -216,8 +239,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if _RUN not in config.stash or hasattr(config, "workerinput"):
         return
     run = run_of(config)
-    sweep(run.root)
     forget_presents(run)
+    try:
+        with _noted(session):
+            sweep(run.root)
+    except pytest.fail.Exception:  # what is left is ended by its keepers, when the engine is back
+        return
     if not run.scenarios():
         _write_reports(config, None)
         return

@@ -13,7 +13,18 @@ import click
 import msgspec
 
 from cli.door import FAIL, INTERRUPTED, PASS, gauntlet
-from cli.options import RUN_DIR, SEED, SOURCE_ROOT, WORKERS, Duration, all_known, drawn_seed, new_run, progress
+from cli.options import (
+    ENVIRONMENT,
+    RUN_DIR,
+    SEED,
+    SOURCE_ROOT,
+    WORKERS,
+    Duration,
+    all_known,
+    drawn_seed,
+    new_run,
+    progress,
+)
 from harness.evidence.run_directory import new_run_path, read_json, write_json
 from harness.target import load_target
 
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--all-scenarios", is_flag=True, help="Each bug meets the whole gate, also after it has been killed.")
 @click.option("--within", "within_s", type=Duration(), default="15m", show_default=True, help="For one bug, at most.")
 @WORKERS
+@ENVIRONMENT
 @SEED
 @RUN_DIR
 @SOURCE_ROOT
@@ -58,8 +70,8 @@ def bugs(
     from rich.console import Console
 
     from chaos.seeded_bugs.catalogue import CATALOGUE, CHECKERS
+    from harness.environment.choice import provide_for_a_run
     from harness.environment.machine import machine
-    from harness.environment.servers import find_servers
     from harness.evidence.clock import wall_now
     from harness.evidence.hunted import KillMatrix
     from reports.kill_matrix import HuntView, final_text, markdown
@@ -69,7 +81,7 @@ def bugs(
     if checkers:
         sys.exit(_checkers(_chosen(file or CHECKERS, ids), workers))
     known, chosen = _chosen(CATALOGUE, ()), _chosen(file or CATALOGUE, ids)
-    find_servers()
+    provide_for_a_run(progress)
     seed = drawn_seed(seed)
     run = new_run(run_dir, "bugs")
     console = Console(highlight=False, markup=False)
@@ -144,6 +156,7 @@ def _properties_exist(catalogue: Mapping[str, Bug]) -> None:
 )
 @click.option("--keep", is_flag=True, help="Keep the evidence of green runs as well.")
 @WORKERS
+@ENVIRONMENT
 @SEED
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Where the record goes; one that is there is continued."

@@ -13,6 +13,7 @@ import click
 from cli.door import BY_VERDICT, FAIL, INTERRUPTED, PASS, UNKNOWN, gauntlet
 from cli.options import (
     BUG,
+    ENVIRONMENT,
     RUN_DIR,
     SEED,
     SOURCE_ROOT,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @SEED
 @RUN_DIR
 @SOURCE_ROOT
+@ENVIRONMENT
 def matrix(
     workers: int,
     edges: tuple[str, ...],
@@ -90,6 +92,7 @@ def matrix(
 @SEED
 @RUN_DIR
 @SOURCE_ROOT
+@ENVIRONMENT
 def crash_sweep(
     workers: int,
     services: tuple[str, ...],
@@ -175,6 +178,7 @@ def _exit_with_trials(run: Path) -> NoReturn:
 @TARGET
 @BUG
 @SOURCE_ROOT
+@ENVIRONMENT
 def explore(
     seed: int | None,
     for_s: float,
@@ -234,6 +238,7 @@ def explore(
 @TARGET
 @BUG
 @SOURCE_ROOT
+@ENVIRONMENT
 def replay(
     file: Path,
     times: int,
@@ -300,6 +305,7 @@ def _code(run_dir: Path, bug: str | None, source_root: Path) -> Path:
 @click.option("--requests", default=2_000, show_default=True, help="Send at least so many, over all operations.")
 @RUN_DIR
 @TARGET
+@ENVIRONMENT
 def fuzz(seed: int | None, requests: int, run_dir: Path | None, target: Path) -> None:
     """Fuzz the services by their OpenAPI documents.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,23 @@ SOURCE_ROOT = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=PROJECT_ROOT,
     help="Folder with the system's code.",
+)
+
+
+def _remember_environment(context: click.Context, parameter: click.Parameter, named: str | None) -> None:
+    """Whatever is started from here is told by the variable."""
+    from harness.environment.choice import VARIABLE
+
+    if named:
+        os.environ[VARIABLE] = named
+
+
+ENVIRONMENT = click.option(
+    "--environment",
+    type=click.Choice(["auto", "native", "containers"]),
+    expose_value=False,
+    callback=_remember_environment,
+    help="How stacks come up. auto: native if its servers are here, or else containers.  [default: auto]",
 )
 BUG = click.option("--bug", metavar="ID", help="Plant this bug of chaos/seeded_bugs/catalogue.toml into a copy.")
 

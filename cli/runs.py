@@ -14,6 +14,7 @@ import msgspec
 
 from cli.door import BY_VERDICT, FAIL, INTERRUPTED, NO_ENVIRONMENT, PASS, USAGE, gauntlet
 from cli.options import (
+    ENVIRONMENT,
     RUN,
     RUN_DIR,
     SEED,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No line for what is green: only what is not, and the verdict.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; all else goes to stderr.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@ENVIRONMENT
 @click.option("--schedules", type=click.IntRange(0), default=0, metavar="N", help="Also N drawn schedules of chaos.")
 @SEED
 @RUN_DIR
@@ -70,10 +72,10 @@ def gate(
     import pytest
 
     from cli.gate_progress import GateProgress, past_pytest
-    from harness.environment.servers import find_servers
+    from harness.environment.choice import provide_for_a_run
 
     load_target(target)
-    find_servers()
+    provide_for_a_run(progress)
     seed = drawn_seed(seed)
     run_dir = new_run(run_dir, seed)
     arguments = [
@@ -109,11 +111,11 @@ def _exit_code(pytest_code: int, run: RunDirectory) -> int:
 
     from harness.checks.run_verdict import summarise
 
-    if pytest_code == pytest.ExitCode.INTERRUPTED:
-        return INTERRUPTED
-    if (run.root / ENVIRONMENT_FAILURE).exists():
+    if (run.root / ENVIRONMENT_FAILURE).exists():  # which interrupts pytest too
         click.echo((run.root / ENVIRONMENT_FAILURE).read_text(encoding="utf-8"), err=True)
         return NO_ENVIRONMENT
+    if pytest_code == pytest.ExitCode.INTERRUPTED:
+        return INTERRUPTED
     if pytest_code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return USAGE
     if pytest_code == pytest.ExitCode.OK:

@@ -11,7 +11,8 @@ from harness.checks.causes import Cause, causes_of
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Status
-from harness.environment.servers import PROXY, Program, ProxyServer
+from harness.environment.doctor import Diagnosis
+from harness.environment.servers import PROXY, ProxyServer
 from harness.environment.stack import Stack
 
 MOST_CAUSES = 10
@@ -114,16 +115,27 @@ _WHY_THESE_PROXIES: dict[ProxyServer, str] = {
 }
 
 
-def programs_text(programs: Sequence[Program], proxies: ProxyServer) -> str:
+_REMEDY = "to mend it"
+
+
+def diagnosis_text(found: Diagnosis) -> str:
     """What a stack would be made of, a line each, and below it what is wrong and how to mend it."""
-    lines = [f"{'proxies':<17} {proxies:<9} {_WHY_THESE_PROXIES[proxies]}"]
-    for one in programs:
-        if isinstance(one.found, str):
-            lines.append(f"{one.name:<17} {'MISSING' if one.needed else 'missing':<9} {one.use}")
-            lines += [f"{'':<27} {one.found}", f"{'':<27} to install it: {one.remedy}"]
-        else:
-            version = ".".join(map(str, one.found.version))
-            lines.append(f"{one.name:<17} {version:<9} {one.use}: {one.found.place}")
+    lines = [
+        f"{'environment':<20} {found.environment or 'NONE':<15} {found.why}",
+        f"{'proxies':<20} {found.proxies:<15} {_WHY_THESE_PROXIES[found.proxies]}",
+    ]
+    area = ""
+    for sign in found.signs:
+        lines += ["", sign.area] if sign.area != area else []
+        area = sign.area
+        value = sign.value.upper() if sign.fatal else sign.value
+        lines.append(f"{sign.name:<20} {value:<15} {sign.says}")
+        lines += [f"{'':<36} {_REMEDY}: {sign.remedy}"] if sign.remedy else []
+    lines += ["", "left behind"]
+    lines += [f"{'kept up':<20} {'yes':<15} {file}   (gauntlet down ends it)" for file in found.kept]
+    lines += [f"{'':<20} {'left':<15} {one}" for one in found.left_behind]
+    lines += [f"{'':<36} {_REMEDY}: gauntlet doctor --sweep"] if found.left_behind else ["nothing"]
+    lines += ["", "a gate could run here" if found.ready else "no gate could run here: see what stands in capitals"]
     return "\n".join(lines)
 
 

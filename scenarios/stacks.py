@@ -10,7 +10,7 @@ from types import TracebackType
 
 from harness.checks.judge import ScenarioVerdict
 from harness.clients.broker import Broker
-from harness.environment.native import boot
+from harness.environment.boot import boot
 from harness.environment.stack import Stack
 from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
@@ -46,7 +46,7 @@ class Stacks:
     def current(self) -> tuple[Stack, str]:
         """The stack that is up, and the moment from which its log belongs to the next scenario.
 
-        Raises EnvironmentFailed when none can be booted.
+        Raises EnvironmentFailed when none can be booted, or when its servers have gone since.
         """
         if self._stack is None:
             self._number += 1
@@ -57,12 +57,17 @@ class Stacks:
             with closing(Broker(self._stack.broker_url, self.target, Recording())) as broker:
                 broker.open_tap()
             self._since = ""
+        self._stack.assert_standing()
         return self._stack, self._since
 
     def conclude(self, world: World, error: str | None) -> ScenarioVerdict:
-        """The verdict on a scenario that has ended. Unless it is green, its stack is not used again."""
+        """The verdict on a scenario that has ended. Unless it is green, its stack is not used again.
+
+        Raises EnvironmentFailed where the stack itself has gone: that is nobody's verdict.
+        """
         green = False
         try:
+            world.stack.assert_standing()
             verdict = world.conclude(error)
             green = verdict.verdict == "pass"
         finally:

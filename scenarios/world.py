@@ -81,7 +81,7 @@ class World:
             broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
-            node=BrokerNode(stack.broker.record),
+            node=BrokerNode(stack.broker),
             target=target,
             log=self._log.read_on,
             sinks=self.sinks,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.environment.native import leftovers
+from harness.environment.boot import leftovers
 from harness.environment.waiting import eventually
 from harness.target import PROJECT_ROOT
 
@@ -31,28 +31,72 @@ def _gauntlet(*words: str, cwd: Path, **environment: str) -> subprocess.Complete
     )
 
 
+NO_SERVERS = {"GAUNTLET_RABBITMQ_BIN": "/nowhere", "GAUNTLET_POSTGRES_BIN": "/nowhere"}
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
 def test_a_missing_server_is_named_with_its_remedy_before_anything_runs(tmp_path: Path) -> None:
-    done = _gauntlet("gate", cwd=tmp_path, GAUNTLET_RABBITMQ_BIN="/nowhere", GAUNTLET_POSTGRES_BIN="/nowhere")
+    done = _gauntlet("gate", "--environment", "auto", cwd=tmp_path, **NO_SERVERS, **NO_ENGINE)
     assert done.returncode == 4
+    assert "the container engine at unix:///nowhere/docker.sock" in done.stderr
+    assert "systemctl start docker" in done.stderr
     assert "RabbitMQ" in done.stderr
     assert "apt-get install rabbitmq-server" in done.stderr
     assert "apt-get install postgresql" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("command", ["gate", "up", "matrix", "bugs"])
+def test_without_an_engine_no_stack_comes_up_in_containers_and_it_is_said_what_to_do(
+    command: str, tmp_path: Path
+) -> None:
+    done = _gauntlet(command, "--environment", "containers", cwd=tmp_path, **NO_ENGINE)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "the container engine at unix:///nowhere/docker.sock" in done.stderr
+    assert "systemctl start docker" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_environment_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    done = _gauntlet("gate", cwd=tmp_path, GAUNTLET_ENVIRONMENT="kubernetes")
+    assert done.returncode == 4
+    assert "GAUNTLET_ENVIRONMENT=kubernetes: expected auto, native or containers" in done.stderr
+    assert _gauntlet("gate", "--environment", "kubernetes", cwd=tmp_path).returncode == 3
+
+
+def test_the_doctor_knows_neither_servers_nor_an_engine_and_names_the_remedies_of_both(tmp_path: Path) -> None:
+    done = _gauntlet("doctor", "--environment", "auto", cwd=tmp_path, **NO_SERVERS, **NO_ENGINE)
+    assert done.returncode == 4
+    assert "environment          NONE" in done.stdout
+    assert "PostgreSQL           MISSING" in done.stdout
+    assert "apt-get install postgresql" in done.stdout
+    assert "no gate could run here" in done.stdout
+
+
+def test_the_doctor_tells_machines_the_same(tmp_path: Path) -> None:
+    done = _gauntlet("doctor", "--json", "--environment", "native", cwd=tmp_path, GAUNTLET_PROXY="")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert told["environment"] == "native"
+    assert {"PostgreSQL", "RabbitMQ", "ports", "open files", "memory"} <= {sign["name"] for sign in told["signs"]}
+    assert {sign["area"] for sign in told["signs"]} == {"servers", "containers", "machine", "python"}
+    assert not any(sign["fatal"] for sign in told["signs"])
+
+
 def test_the_doctor_says_what_a_stack_would_be_made_of_and_which_proxy_and_why(tmp_path: Path) -> None:
     done = _gauntlet("doctor", cwd=tmp_path, GAUNTLET_TOXIPROXY="/nowhere", GAUNTLET_PROXY="")
     assert done.returncode == 0
-    assert "proxies           wire      this project's fault proxy: the default" in done.stdout
-    assert "PostgreSQL        15" in done.stdout
-    assert "toxiproxy-server  missing   only what tests compare the fault proxy with" in done.stdout
+    assert "proxies              wire            this project's fault proxy: the default" in done.stdout
+    assert "PostgreSQL           15" in done.stdout
+    assert "toxiproxy-server     missing         only what tests compare the fault proxy with" in done.stdout
 
 
 def test_the_doctor_misses_what_was_chosen_and_names_the_remedy(tmp_path: Path) -> None:
-    done = _gauntlet("doctor", cwd=tmp_path, GAUNTLET_TOXIPROXY="/nowhere", GAUNTLET_PROXY="toxiproxy")
+    words = ("doctor", "--environment", "native")
+    done = _gauntlet(*words, cwd=tmp_path, GAUNTLET_TOXIPROXY="/nowhere", GAUNTLET_PROXY="toxiproxy")
     assert done.returncode == 4
-    assert "proxies           toxiproxy Toxiproxy's own server, since GAUNTLET_PROXY says so" in done.stdout
-    assert "toxiproxy-server  MISSING" in done.stdout
+    assert "proxies              toxiproxy       Toxiproxy's own server, since GAUNTLET_PROXY says so" in done.stdout
+    assert "toxiproxy-server     MISSING" in done.stdout
     assert "go install github.com/Shopify/toxiproxy" in done.stdout
 
 

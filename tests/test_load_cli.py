@@ -12,7 +12,7 @@ import pytest
 
 from cli import main
 from harness.environment import keeper
-from harness.environment.native import leftovers
+from harness.environment.boot import leftovers
 from harness.environment.stack import stacks_of
 from harness.environment.waiting import eventually
 from scenarios.load.generator import LOCUSTFILE, NAME

@@ -28,6 +28,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     began_at: str
     command: tuple[str, ...] = ()
     whole: bool = False
+    environment: str = "native"
     code: str = ""
     environment_failure: str | None = None
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
+from harness.environment.boot import sweep
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import sweep
 from harness.evidence.clean import Alarm, CleanRecord, CleanRun, Part
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json

@@ -14,7 +14,7 @@ from harness.audit.audit import Audit, AuditReport
 from harness.audit.engines import engine
 from harness.audit.sources import gather
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
-from harness.environment.native import sweep
+from harness.environment.boot import sweep
 from harness.evidence.clock import wall_now
 from harness.evidence.evidence import killed_instances, process_starts
 from harness.evidence.run_directory import RunDirectory, write_json, write_records
