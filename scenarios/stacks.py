@@ -21,6 +21,7 @@ from scenarios.world import World
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Boots of a run take turns: together they would all be late, and so the first scenario of the run."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".booting").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         yield

@@ -67,7 +67,7 @@ class LoadStory:
         plan = LoadPlan(
             profile=self.profile, seed=1, arrivals="constant", steps=tuple(self.steps), warm_up_s=self.warm_up_s,
             processes=self.processes, scheduled=len(samples), began_ns=BEGAN_NS, ended_ns=ended_ns,
-            drained_ns=drained_ns,
+            drained_ns=drained_ns, cores=2,
         )  # fmt: skip
         write_json(run.root / "load" / "plan.json", plan)
         for process in range(self.processes):

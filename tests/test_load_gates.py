@@ -395,6 +395,25 @@ def test_flows_that_never_end_break_a_percentile_without_measure(tmp_path: Path)
     assert one("e2e.error_ratio < 4%", run).status == "fail"
 
 
+@pytest.mark.parametrize(
+    ("machine", "ours", "status"),
+    [(1.0, 0.4, "inconclusive"), (1.0, 1.8, "fail"), (0.7, 0.4, "fail")],
+    ids=["full of others", "full of ours", "not full"],
+)
+def test_a_machine_that_others_fill_makes_what_is_slow_inconclusive_and_what_is_missing_fails(
+    tmp_path: Path, machine: float, ours: float, status: str
+) -> None:
+    run = LoadStory(
+        http_ms=lambda at_s: 400,
+        deals=lambda number: -1 if number == 7 else 1,
+        observed=lambda at_s: {"machine_cpu": machine},
+        usage=lambda at_s: {"crm": Usage(cpu_s=ours * at_s, rss_bytes=1)},
+    ).measured(tmp_path)
+    slow = one("http.p50 < 250ms", run)
+    assert (slow.status, "others used 80% of this machine" in slow.says) == (status, status == "inconclusive")
+    assert one("completeness >= 100%", run).status == "fail"
+
+
 def test_memory_is_asked_by_the_service_that_grows_most_and_no_server_counts(tmp_path: Path) -> None:
     def usage(at_s: float) -> dict[str, Usage]:
         mb = {"crm": 50.0, "automation": 50 + at_s, "postgres": 50 + 2 * at_s}

@@ -1,8 +1,8 @@
 """Gates: what a load run must keep to. Three answers: ``pass``, ``fail``, and ``inconclusive``, which is no pass.
 
 A gate is inconclusive where too little was measured, and where the generator was late: then the system was not asked
-what it should have been, and what was slow may have been the generator. What lateness cannot explain fails all the
-same: a deal that is missing or doubled.
+what it should have been, and what was slow may have been the generator. The same holds where a bound was broken while
+others filled the machine. What that cannot explain fails all the same: a deal that is missing or doubled.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 import msgspec
@@ -29,6 +30,8 @@ Status = Literal["pass", "fail", "inconclusive"]
 PUNCTUAL = "generator.lateness.p99 < 50ms"
 """Asked of every run whose file of gates asks nothing of the generator."""
 _LATENESS = "generator.lateness."
+_CROWDED, _FULL = 0.25, 0.9
+"""Of all cores: what others used, and what was busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,8 @@ def judge_gates(gates: Sequence[Gate], run: Measurements, baseline: Baseline | N
 def _doubted(result: GateResult, late: GateResult) -> GateResult:
     if result.status == "inconclusive":
         return result
-    because = "the generator was late, so this says nothing about the system"
+    known = "the generator was late" if late.status == "fail" else "nobody knows whether the generator was late"
+    because = f"{known}, so this says nothing about the system"
     says = result.says if result is late else f"{result.says}; but {because} ({late.gate} does not hold)"
     return msgspec.structs.replace(result, status="inconclusive", says=f"{says}; {because}" if result is late else says)
 
@@ -167,7 +171,20 @@ def _judge(gate: Gate, run: Measurements, baseline: Baseline | None) -> GateResu
     else:
         broken = stretch is not None
         told = _worst_of(gate, run, stretch) if stretch else value
-    return _answer(gate, run, told, gate.check.bound, samples, stretch if broken else None, broken=broken)
+    answer = _answer(gate, run, told, gate.check.bound, samples, stretch if broken else None, broken=broken)
+    return _unless_crowded(answer, gate, run, stretch or span)
+
+
+def _unless_crowded(result: GateResult, gate: Gate, run: Measurements, span: Span) -> GateResult:
+    """The same, or inconclusive where the machine was full, and not of what was to be measured."""
+    seen = run.observed
+    busy, others = (
+        fmean(track.between(span.since_ns, span.until_ns) or [0.0]) for track in (seen.machine_cpu, seen.others)
+    )
+    if result.status != "fail" or not gate.check.metric.late_explains or busy < _FULL or others < _CROWDED:
+        return result
+    says = f"{result.says}; but others used {others:.0%} of this machine then, so this says nothing about the system"
+    return msgspec.structs.replace(result, status="inconclusive", says=says)
 
 
 def _worst_of(gate: Gate, run: Measurements, stretch: Span) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,13 +23,15 @@ GENERATOR = "generator"
 @dataclass(frozen=True, slots=True)
 class Observed:
     """What the observer saw, each by itself. ``depth``: messages ready in all queues but that of the dead letters.
-    ``cpu_cores``, ``rss_bytes``: of each process, and of the generator."""
+    ``cpu_cores``, ``rss_bytes``: of each process, and of the generator. ``others``: the share of all cores that nobody
+    of ours used, empty where the cores were not counted."""
 
     unsent: Track
     oldest_unsent_s: Track
     depth: Track
     dead_letters: Track
     machine_cpu: Track
+    others: Track
     cpu_cores: dict[str, Track]
     rss_bytes: dict[str, Track]
 
@@ -80,11 +82,12 @@ def read_measurements(scenario: ScenarioDirectory, target: Target) -> Measuremen
         if (path := scenario.run.logs(record.stack) / start.file).exists()
     ]
     seen = traffic(_samples(folder))
+    plan = read_json(folder / "plan.json", LoadPlan)
     return Measurements(
-        plan=read_json(folder / "plan.json", LoadPlan),
+        plan=plan,
         traffic=seen,
         flows=follow(seen.asked, logs),
-        observed=observed(each_record(folder / "observed.ndjson", Observation), target),
+        observed=observed(each_record(folder / "observed.ndjson", Observation), target, cores=plan.cores),
         faults=read_records(scenario.faults_file, Fault),
         services=tuple(target.services),
     )
@@ -95,10 +98,10 @@ def _samples(folder: Path) -> Iterator[Sample]:
         yield from each_record(path, Sample)
 
 
-def observed(observations: Iterable[Observation], target: Target) -> Observed:
+def observed(observations: Iterable[Observation], target: Target, *, cores: int = 0) -> Observed:
     """Sort observations into tracks."""
     seen = sorted(observations, key=lambda one: one.at_ns)
-    dead = target.broker.dead_letter_queue
+    dead, used = target.broker.dead_letter_queue, _cores(seen)
     rss: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for one in seen:
         for process, usage in one.usage.items():
@@ -109,9 +112,18 @@ def observed(observations: Iterable[Observation], target: Target) -> Observed:
         depth=track_of((one.at_ns, sum(n for queue, n in one.depths.items() if queue != dead)) for one in seen),
         dead_letters=track_of((one.at_ns, one.dead_letters) for one in seen),
         machine_cpu=track_of((one.at_ns, one.machine_cpu) for one in seen),
-        cpu_cores=_cores(seen),
+        others=_others(seen, used, cores) if cores else Track(),
+        cpu_cores=used,
         rss_bytes={process: track_of(pairs) for process, pairs in rss.items()},
     )
+
+
+def _others(seen: Sequence[Observation], used: Mapping[str, Track], cores: int) -> Track:
+    ours: dict[int, float] = defaultdict(float)
+    for track in used.values():
+        for at_ns, value in zip(track.moments_ns, track.values, strict=True):
+            ours[at_ns] += value / cores
+    return track_of((one.at_ns, max(0.0, one.machine_cpu - ours[one.at_ns])) for one in seen if one.at_ns in ours)
 
 
 def _cores(seen: Sequence[Observation]) -> dict[str, Track]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ class _Drive:
         plan = LoadPlan(
             profile=profile.name, seed=load.seed, arrivals=profile.arrivals, steps=profile.steps,
             warm_up_s=profile.warm_up_s, processes=max(1, load.fleet.workers), scheduled=requests_in(order),
+            cores=len(os.sched_getaffinity(0)),
         )  # fmt: skip
         write_json(self._folder / "plan.json", plan)
         if load.chaos is not None:
