@@ -199,7 +199,7 @@ def bench_load(what: str, run_dir: Path | None) -> None:
 
     directory = (run_dir or new_run_path(f"bench-load-{what}")).resolve()
     if what == "latency":
-        Console().print(load_latency.table(load_latency.measure(directory, progress)))
+        Console(width=110).print(load_latency.table(load_latency.measure(directory, progress)))
         return
     done = load_cost.measure(directory, progress)
     click.echo(str(done))

@@ -141,6 +141,12 @@ def test_where_every_step_is_kept_up_with_the_knee_lies_higher(tmp_path: Path) -
     assert (knee.rate, knee.broke, knee.why) == (100, None, "every step was kept up with: the knee lies higher")
 
 
+def test_a_step_that_was_disturbed_is_no_limit_if_a_higher_one_was_kept_up_with(tmp_path: Path) -> None:
+    knee = knee_of(stepped(lambda at_s: 5000 if at_s < 2 else full_at(at_s)), tmp_path)
+    assert [step.kept_up for step in knee.steps] == [False, True, True, False, False]
+    assert (knee.rate, knee.broke) == (60, 80)
+
+
 def test_where_none_is_the_knee_lies_below(tmp_path: Path) -> None:
     knee = knee_of(stepped(lambda at_s: 5000), tmp_path)
     assert (knee.rate, knee.broke) == (None, 20)

@@ -62,6 +62,7 @@ class Knee(Struct, frozen=True, kw_only=True):
     why: str
     steps: tuple[StepSeen, ...]
     saturated: tuple[Saturated, ...] = ()
+    """In the last step that was kept up with, and in the first that was not."""
 
 
 def find_knee(run: Measurements, bound_ms: float = BOUND_MS) -> Knee | None:
@@ -70,14 +71,15 @@ def find_knee(run: Measurements, bound_ms: float = BOUND_MS) -> Knee | None:
     seen = [_seen(run, span, bound_ms) for span in spans]
     if len(seen) < 3 or not seen[-1].offered > 1.2 * seen[0].offered:
         return None
-    kept = next((number for number, step in enumerate(seen) if not step.kept_up), len(seen))
+    # A step that was kept up with shows that no lower one had reached the limit, whatever went wrong in it.
+    kept = max((number for number, step in enumerate(seen, start=1) if step.kept_up), default=0)
     first_broken = seen[kept] if kept < len(seen) else None
     return Knee(
         rate=seen[kept - 1].offered if kept else None,
         broke=first_broken.offered if first_broken else None,
         why=first_broken.why if first_broken else "every step was kept up with: the knee lies higher",
         steps=tuple(seen),
-        saturated=tuple(saturation(run, spans[: kept + 1])),
+        saturated=tuple(saturation(run, spans[max(0, kept - 1) : kept + 1])),
     )
 
 
