@@ -28,7 +28,7 @@ SOURCE_ROOT = click.option(
     default=PROJECT_ROOT,
     help="Folder with the system's code.",
 )
-BUG = click.option("--bug", metavar="ID", help="Plant this bug of chaos/seeded_bugs/catalogue.toml into a copy.")
+BUG = click.option("--bug", metavar="ID", help="Plant this bug of the target's catalogue into a copy.")
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click

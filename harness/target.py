@@ -24,7 +24,8 @@ class TargetError(Exception):
 
 class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one database: its roles, the SQL files that make it, the tables that a clean slate empties, the
-    statement that takes back what scenarios have set up, and the one by which they add a rule."""
+    statement that takes back what scenarios have set up, and the one by which they add a rule. ``executions``: the
+    table in which automation claims what it runs, with the name of the rule in the column ``execution_rule``."""
 
     name: str
     roles: tuple[str, ...]
@@ -32,12 +33,14 @@ class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transient: tuple[str, ...]
     restore: str = ""
     add_rule: str = ""
+    executions: str = ""
+    execution_rule: str = ""
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names in the message broker. ``max_attempts`` counts the first delivery; ``prefetch`` is the most that a
     consumer is sent before it has settled any (0: any number, but a number); ``consumers``: which queues a service
-    consumes, always."""
+    consumes, always; ``undeliverable``: where the broker moves what was delivered too often."""
 
     exchange: str
     work_queue: str
@@ -46,6 +49,7 @@ class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_queues: tuple[str, ...]
     max_attempts: int
     prefetch: int = 0
+    undeliverable: str = ""
     consumers: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -123,6 +127,12 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema_promises: SchemaPromises = SchemaPromises()
     alert_path: str = ""
     """Where, at the receiver of webhooks, alerts of dead letters go."""
+    source: tuple[str, ...] = ()
+    """The folders of its code, below the source root: what is copied to plant a bug into it."""
+    bugs: str = ""
+    """Its catalogue of bugs to plant, below the gauntlet's own folder; a gate proves its power on some of them."""
+    triage: tuple[str, ...] = ()
+    """The command with which an operator deals with dead letters, if there is one."""
 
     def edge_parts(self, edge: str) -> tuple[str, str]:
         """``"pipeline→broker"`` → ``("pipeline", "broker")``. Raises TargetError for an edge that is not declared."""

@@ -5,13 +5,17 @@ They are deselected and told of, never skipped: what does not run must not look 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.environment import faketime
 from harness.environment.servers import PROXY, chosen_proxy_server
+from harness.target import load_target
 
 CANARY = "canary"
 NIGHTLY, NEEDS_FAKETIME, NEEDS_WIRE_PROXY = "nightly", "needs_faketime", "needs_wire_proxy"
+NEEDS_TRIAGE_COMMAND = "needs_triage_command"
 
 
 def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
@@ -52,6 +56,11 @@ def _why_not(config: pytest.Config, item: pytest.Item) -> str:
         return f"not applicable here, for libfaketime was not found: {faketime.apt_line()}"
     if item.get_closest_marker(NEEDS_WIRE_PROXY) and chosen_proxy_server() != "wire":
         return f"not applicable here, for only the wire-aware proxy can do it: {PROXY}=wire"
+    target = load_target(Path(config.getoption("--target")))
+    if item.get_closest_marker(NEEDS_TRIAGE_COMMAND) and not target.triage:
+        return f"not applicable to {target.name}, which has no command for triage"
+    if item.get_closest_marker(CANARY) and not target.bugs:
+        return f"not applicable to {target.name}, which names no catalogue of bugs to plant"
     if item.get_closest_marker(NIGHTLY) and not (config.getoption("--nightly") or _is_named(config)):
         return "nightly: gauntlet gate --nightly runs them too"
     return ""

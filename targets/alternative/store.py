@@ -233,7 +233,8 @@ class Store:
                 " due_at, act_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
                 " clock_timestamp() + make_interval(secs => $10), clock_timestamp() + make_interval(secs => $10))"
                 " ON CONFLICT (rule, event_id) DO UPDATE SET replays = excluded.replays,"
-                " tries = CASE WHEN t.act_at IS NULL THEN 0 ELSE t.tries END, act_at = CASE WHEN t.act_at IS NULL AND t.state <> 'cancelled'"
+                " tries = CASE WHEN t.act_at IS NULL THEN 0 ELSE t.tries END,"
+                " act_at = CASE WHEN t.act_at IS NULL AND t.state <> 'cancelled'"
                 " THEN clock_timestamp() ELSE t.act_at END RETURNING *",
                 *(timer_id, rule.name, event.entity_type, event.entity_id, event.entity_version, event.event_id),
                 *(event.model_dump_json(), span_id, replays, float(after_s)),
