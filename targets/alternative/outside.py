@@ -93,20 +93,21 @@ def _moment(date: str) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
-def session(settings: Settings) -> Any:
-    """No connection is kept: on a kept one that is dead, aiohttp would send a GET a second time by itself."""
+def session(settings: Settings, *, keeping: bool) -> Any:
+    """For calls no connection is kept: if a kept one is dead, aiohttp sends a GET a second time by itself."""
     numbers = settings.numbers
     timeout = aiohttp.ClientTimeout(
         total=numbers.connect_s + numbers.read_s, connect=numbers.connect_s, sock_read=numbers.read_s
     )
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True), timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+        connector=aiohttp.TCPConnector(force_close=not keeping), timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
     )
 
 
 class Peer:
-    def __init__(self, name: str, url: str, settings: Settings, http: Any) -> None:
-        self.name, self._url, self._token, self._http = name, url, settings.service_token, http
+    def __init__(self, name: str, url: str, settings: Settings, http: Any, probing: Any) -> None:
+        self.name, self._url, self._token = name, url, settings.service_token
+        self._http, self._probing = http, probing
 
     async def ask(
         self, method: str, route: str, attempt: int, *, entity: str = "", json_body: object = None, **query: str
@@ -140,7 +141,7 @@ class Peer:
         return {name: value for name, value in given.items() if value is not None}
 
     async def probe(self) -> None:
-        async with self._http.get(f"{self._url}/health/ready") as response:
+        async with self._probing.get(f"{self._url}/health/ready") as response:
             if response.status != 200:
                 raise Degraded(f"it answers {response.status} when asked whether it is ready")
 
@@ -187,7 +188,7 @@ def _parts(url: str) -> tuple[str, str, int, str]:
         path.encode("ascii")
     except (ValueError, KeyError):
         raise NonRetryable("the webhook's URL is not one") from None
-    if not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
         raise NonRetryable("the webhook's URL has no plain host")
     return parts.scheme, parts.hostname, port, path
 
