@@ -38,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--source-root", metavar="DIR", default=str(PROJECT_ROOT), help="folder that holds the system's code"
     )
+    group.addoption(
+        "--allow-destructive", action="store_true", help="an external system is ours alone: empty it, plant"
+    )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
     group.addoption("--first", action="append", default=[], metavar="SCENARIO", help="run this one before the others")
@@ -108,7 +111,9 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
     record = read_json(run.run_file, RunRecord)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     target = load_target(Path(record.target_file))
-    with Stacks(target, run, worker=worker, source_root=Path(record.source_root)) as stacks:
+    destructive = bool(request.config.getoption("--allow-destructive"))
+    source_root = Path(record.source_root)
+    with Stacks(target, run, worker=worker, source_root=source_root, destructive=destructive) as stacks:
         yield stacks
 
 
@@ -171,7 +176,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not run.scenarios():
         return
     terminal: pytest.TerminalReporter = config.pluginmanager.getplugin("terminalreporter")
-    verdict = summarise(run, failures=_failures_without_verdict(terminal, run))
+    verdict = summarise(run, failures=_failures_without_verdict(terminal, run), of=_whole(config, terminal))
     write_json(run.verdict_file, verdict)
     config.stash[_VERDICT] = verdict
     if session.exitstatus == pytest.ExitCode.OK and verdict.verdict != "pass":
@@ -185,6 +190,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(coverage_line(coverage_of(run_of(config))))
     for why, count in config.stash.get(_LEFT_OUT, {}).items():
         terminalreporter.write_line(f"left out: {count} scenarios, {why}")
+
+
+def _whole(config: pytest.Config, terminal: pytest.TerminalReporter) -> int | None:
+    """How many scenarios there are, of those that a stack of our own would have met: told where some cannot be."""
+    left_out = config.stash.get(_LEFT_OUT, {})
+    beyond = sum(count for why, count in left_out.items() if why.startswith("not applicable to"))
+    ran = sum(len(terminal.stats.get(how, ())) for how in ("passed", "failed", "error"))
+    return ran + beyond if beyond else None
 
 
 def _failures_without_verdict(terminalreporter: pytest.TerminalReporter, run: RunDirectory) -> list[str]:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@click.option(
+    "--allow-destructive", is_flag=True, help="An external system is ours alone: empty it, add rules, plant messages."
+)
 @SEED
 @RUN_DIR
 @TARGET
@@ -50,6 +53,7 @@ def gate(
     only: str | None,
     quiet: bool,
     nightly: bool,
+    allow_destructive: bool,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -58,14 +62,22 @@ def gate(
     """Run all scenarios and judge them.
 
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    A system that somebody else runs (docs/external.md) is spoken to as its target file says, and never booted.
     What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
     """
     import pytest
 
+    from harness.environment.external import check_allowed
     from harness.environment.servers import find_servers
 
-    load_target(target)
-    find_servers()
+    system = load_target(target)
+    if system.external:
+        check_allowed(system)
+        workers = 1  # there is one system
+    elif allow_destructive:
+        raise click.UsageError(f"--allow-destructive is about external systems, and {target} is booted for this run")
+    else:
+        find_servers()
     seed = drawn_seed(seed)
     run_dir = new_run(run_dir, seed)
     arguments = [
@@ -76,6 +88,7 @@ def gate(
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
+    arguments += ["--allow-destructive"] if allow_destructive else []
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
     sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))

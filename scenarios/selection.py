@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from harness.environment import faketime
+from harness.environment.capabilities import CLEAN_SLATE
+from harness.environment.external import lacks
 from harness.environment.servers import PROXY, chosen_proxy_server
 from harness.target import load_target
+from scenarios.needs import needs_of
 
 CANARY = "canary"
 NIGHTLY, NEEDS_FAKETIME, NEEDS_WIRE_PROXY = "nightly", "needs_faketime", "needs_wire_proxy"
-NEEDS_TRIAGE_COMMAND = "needs_triage_command"
+NEEDS_TRIAGE_COMMAND, NEEDS_CLEAN_SLATE = "needs_triage_command", "needs_clean_slate"
 
 
 def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
@@ -52,6 +55,8 @@ def likely_first(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _why_not(config: pytest.Config, item: pytest.Item) -> str:
+    if item.get_closest_marker(NIGHTLY) and not (config.getoption("--nightly") or _is_named(config)):
+        return "nightly: gauntlet gate --nightly runs them too"
     if item.get_closest_marker(NEEDS_FAKETIME) and faketime.library() is None:
         return f"not applicable here, for libfaketime was not found: {faketime.apt_line()}"
     if item.get_closest_marker(NEEDS_WIRE_PROXY) and chosen_proxy_server() != "wire":
@@ -59,11 +64,21 @@ def _why_not(config: pytest.Config, item: pytest.Item) -> str:
     target = load_target(Path(config.getoption("--target")))
     if item.get_closest_marker(NEEDS_TRIAGE_COMMAND) and not target.triage:
         return f"not applicable to {target.name}, which has no command for triage"
+    lacking = lacks(target, destructive=config.getoption("--allow-destructive"))
+    if lacking and (why := _beyond_reach(item, lacking)):
+        return f"not applicable to {target.name}: {why}"
     if item.get_closest_marker(CANARY) and not target.bugs:
         return f"not applicable to {target.name}, which names no catalogue of bugs to plant"
-    if item.get_closest_marker(NIGHTLY) and not (config.getoption("--nightly") or _is_named(config)):
-        return "nightly: gauntlet gate --nightly runs them too"
     return ""
+
+
+def _beyond_reach(item: pytest.Item, lacking: dict[str, str]) -> str:
+    """What it needs that its system lacks, the first of it, and why that is so."""
+    assert isinstance(item, pytest.Function)
+    needs = set(needs_of(item.function))
+    needs |= {"faults"} if item.get_closest_marker(CANARY) else set()
+    needs |= {CLEAN_SLATE} if item.get_closest_marker(NEEDS_CLEAN_SLATE) else set()
+    return next((f"no {what} ({why})" for what, why in lacking.items() if what in needs), "")
 
 
 def _is_named(config: pytest.Config) -> bool:
