@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+TARGET ?= targets/reference.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help gate test fuzz bench bench-audit bench-judge bench-proxy docs setup servers lock clean
@@ -10,8 +11,8 @@ ARGS ?=
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ARGS=-q …)
-	@$(BIN)/gauntlet gate $(ARGS)
+gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ARGS=-q …; TARGET=FILE)
+	@$(BIN)/gauntlet gate --target $(TARGET) $(ARGS)
 
 test: setup  ## the gauntlet's own tests
 	@$(BIN)/python -m pytest $(ARGS)
