@@ -21,7 +21,7 @@ from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, ne
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
-from scenarios.selection import canaries_apart, choose, likely_first
+from scenarios.selection import NOT_APPLICABLE_TO, canaries_apart, choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
@@ -77,13 +77,14 @@ def _new_run(config: pytest.Config) -> RunDirectory:
     given = config.getoption("--seed")
     seed = random.SystemRandom().randrange(1_000_000) if given is None else int(given)
     run = RunDirectory(Path(config.getoption("--run-dir") or new_run_path(seed)).resolve())
+    target_file = Path(config.getoption("--target")).resolve()
     record = RunRecord(
         seed=seed,
-        target_file=str(Path(config.getoption("--target")).resolve()),
+        target_file=str(target_file),
         source_root=str(Path(config.getoption("--source-root")).resolve()),
         began_at=wall_now(),
         command=tuple(sys.argv),
-        whole=bool(config.getoption("--whole")),
+        whole=bool(config.getoption("--whole")) and load_target(target_file).external is None,
     )
     write_json(run.run_file, record)
     return run
@@ -176,7 +177,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not run.scenarios():
         return
     terminal: pytest.TerminalReporter = config.pluginmanager.getplugin("terminalreporter")
-    verdict = summarise(run, failures=_failures_without_verdict(terminal, run), of=_whole(config, terminal))
+    verdict = summarise(run, failures=_failures_without_verdict(terminal, run), beyond=_beyond(config))
     write_json(run.verdict_file, verdict)
     config.stash[_VERDICT] = verdict
     if session.exitstatus == pytest.ExitCode.OK and verdict.verdict != "pass":
@@ -192,12 +193,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"left out: {count} scenarios, {why}")
 
 
-def _whole(config: pytest.Config, terminal: pytest.TerminalReporter) -> int | None:
-    """How many scenarios there are, of those that a stack of our own would have met: told where some cannot be."""
-    left_out = config.stash.get(_LEFT_OUT, {})
-    beyond = sum(count for why, count in left_out.items() if why.startswith("not applicable to"))
-    ran = sum(len(terminal.stats.get(how, ())) for how in ("passed", "failed", "error"))
-    return ran + beyond if beyond else None
+def _beyond(config: pytest.Config) -> int:
+    """How many scenarios are not applicable to this system."""
+    return sum(count for why, count in config.stash.get(_LEFT_OUT, {}).items() if why.startswith(NOT_APPLICABLE_TO))
 
 
 def _failures_without_verdict(terminalreporter: pytest.TerminalReporter, run: RunDirectory) -> list[str]:

@@ -17,6 +17,8 @@ from harness.target import load_target
 from scenarios.needs import needs_of
 
 CANARY = "canary"
+NOT_APPLICABLE_TO = "not applicable to"
+"""So begins the reason where it is the system itself that a scenario is not for."""
 NIGHTLY, NEEDS_FAKETIME, NEEDS_WIRE_PROXY = "nightly", "needs_faketime", "needs_wire_proxy"
 NEEDS_TRIAGE_COMMAND, NEEDS_CLEAN_SLATE = "needs_triage_command", "needs_clean_slate"
 
@@ -63,12 +65,12 @@ def _why_not(config: pytest.Config, item: pytest.Item) -> str:
         return f"not applicable here, for only the wire-aware proxy can do it: {PROXY}=wire"
     target = load_target(Path(config.getoption("--target")))
     if item.get_closest_marker(NEEDS_TRIAGE_COMMAND) and not target.triage:
-        return f"not applicable to {target.name}, which has no command for triage"
+        return f"{NOT_APPLICABLE_TO} {target.name}, which has no command for triage"
+    if item.get_closest_marker(CANARY) and not (target.bugs and target.external is None):
+        return f"canaries: no bug is planted into {target.name}"
     lacking = lacks(target, destructive=config.getoption("--allow-destructive"))
     if lacking and (why := _beyond_reach(item, lacking)):
-        return f"not applicable to {target.name}: {why}"
-    if item.get_closest_marker(CANARY) and not target.bugs:
-        return f"not applicable to {target.name}, which names no catalogue of bugs to plant"
+        return f"{NOT_APPLICABLE_TO} {target.name}: {why}"
     return ""
 
 
@@ -76,7 +78,6 @@ def _beyond_reach(item: pytest.Item, lacking: dict[str, str]) -> str:
     """What it needs that its system lacks, the first of it, and why that is so."""
     assert isinstance(item, pytest.Function)
     needs = set(needs_of(item.function))
-    needs |= {"faults"} if item.get_closest_marker(CANARY) else set()
     needs |= {CLEAN_SLATE} if item.get_closest_marker(NEEDS_CLEAN_SLATE) else set()
     return next((f"no {what} ({why})" for what, why in lacking.items() if what in needs), "")
 
