@@ -46,8 +46,8 @@ class Stacks:
         if self._stack is None:
             self._number += 1
             name = f"{self._worker}-{self._number}"
-            self._since = wall_now() if self.target.external else ""
             self._stack = self._up.enter_context(self._coming_up(name))
+            self._since = wall_now() if self.target.external else ""
             if "tap" not in self._stack.lacks:
                 with closing(Broker(self._stack.broker_url, self.target, Recording(), tap=self._stack.tap)) as broker:
                     broker.open_tap()

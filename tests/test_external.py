@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,8 +18,9 @@ from harness.checks import ALL
 from harness.checks.judge import judge
 from harness.checks.run_verdict import rejudge, summarise
 from harness.contract.log_lines import Line
-from harness.environment import ports
+from harness.environment import external, ports
 from harness.environment.external import attach, lacks
+from harness.environment.failures import EnvironmentFailed
 from harness.environment.plan import plan
 from harness.environment.servers import find_servers
 from harness.environment.stack import Stack
@@ -54,9 +55,15 @@ SERVICES = ("crm", "pipeline", "automation")
 ASKED: list[str] = []
 
 
+ON_A_KNOCK: list[Callable[[], object]] = []
+"""What whoever is asked for ``/`` does: a service that is asked for something writes a line."""
+
+
 class Ready(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         ASKED.append(self.path)
+        if self.path == "/" and ON_A_KNOCK:
+            ON_A_KNOCK.pop(0)()
         self.send_response(200)
         self.end_headers()
 
@@ -68,6 +75,7 @@ class Ready(BaseHTTPRequestHandler):
 def running() -> Iterator[str]:
     """Somebody who answers 200 to all that is asked."""
     ASKED.clear()
+    ON_A_KNOCK.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -183,28 +191,46 @@ def of_service(service: str) -> list[Line]:
     return [line for line in qualified_lead().lines if line.service == service]
 
 
+def at_a_knock(folder: Path, **lines: list[Line]) -> None:
+    """Whoever is asked for something then writes these lines, or those of the story that are its own."""
+
+    def write() -> None:
+        for service in SERVICES:
+            with (folder / f"{service}-1.log").open("ab") as log:
+                log.writelines(raw(line) + b"\n" for line in lines.get(service, of_service(service)))
+
+    ON_A_KNOCK.append(write)
+
+
 def test_a_log_that_runs_already_is_collected_from_now_on_and_what_was_before_is_not_lost(
     running: str, tmp_path: Path
 ) -> None:
     before, *rest = of_service("automation")
-    log = tmp_path / "automation-1.log"
-    log.write_bytes(raw(before) + b"\n")
+    (tmp_path / "automation-1.log").write_bytes(raw(before) + b"\n")
+    at_a_knock(tmp_path, automation=rest)
     with attached(target_file(tmp_path, running), tmp_path) as stack:
-        with log.open("ab") as out:
-            out.writelines(raw(line) + b"\n" for line in rest)
         assert [line.seq for line in collected(stack, "automation", len(rest))] == [line.seq for line in rest]
 
 
 def test_a_line_that_is_lost_while_it_is_collected_is_missed(running: str, tmp_path: Path) -> None:
-    first, _lost, *rest = of_service("automation")
+    first, lost, *rest = of_service("automation")
+    at_a_knock(tmp_path, automation=[first, *rest])
     with attached(target_file(tmp_path, running), tmp_path) as stack:
-        (tmp_path / "automation-1.log").write_bytes(b"".join(raw(line) + b"\n" for line in (first, *rest)))
 
         def holes() -> list[str]:
-            return [str(lost) for log in read_logs(RunDirectory(stack.run_dir), "main") for lost in log.lost]
+            return [str(hole) for log in read_logs(RunDirectory(stack.run_dir), "main") for hole in log.lost]
 
         (hole,) = eventually(holes, within_s=5, describe="the hole")
-    assert f"line seq {_lost.seq} of instance {_lost.instance} is missing" in hole
+    assert f"line seq {lost.seq} of instance {lost.instance} is missing" in hole
+
+
+def test_a_log_that_is_not_where_the_target_says_is_noticed_before_anything_is_run(
+    running: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(external, "_READY_WITHIN_S", 0.1)
+    at_a_knock(tmp_path, pipeline=[])
+    with pytest.raises(EnvironmentFailed, match=r"a line of pipeline.*is its log where"):
+        attached(target_file(tmp_path, running), tmp_path).__enter__()
 
 
 def test_each_start_of_a_process_has_a_file_of_its_own_and_a_command_is_a_source_too(
@@ -231,9 +257,9 @@ def test_the_lines_of_a_system_with_other_names_are_brought_into_the_contract(ru
     more = f'files = ["{tmp_path}/theirs.log"]\nmapping = "{tmp_path}/map.toml"'
     flow = uid("moved")
     line = f'{{"time": 1700000000.5, "kind": "library.message", "trace": "{flow}", "how": "ok", "app": "crm",'
+    text = 2 * f'{line} "by": "x", "text": "hello", "span": "0123456789abcdef"}}\n'
+    ON_A_KNOCK.append(lambda: (tmp_path / "theirs.log").write_text(text, encoding="utf-8"))
     with attached(target_file(tmp_path, running, log=more), tmp_path) as stack:
-        with (tmp_path / "theirs.log").open("w") as out:
-            out.write(2 * f'{line} "by": "x", "text": "hello", "span": "0123456789abcdef"}}\n')
         first, second = collected(stack, "crm", 2)
     assert (first.correlation_id, first.seq, second.seq) == (flow, 0, 1)
 

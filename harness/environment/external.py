@@ -6,7 +6,7 @@ Nothing is booted and nothing ended. What cannot be had there is told by ``lacks
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -52,7 +52,7 @@ def attach(target: Target, *, run_dir: Path, name: str, destructive: bool) -> It
     """The system for as long as the ``with`` block lasts; its log is collected into the run directory meanwhile.
 
     Raises TargetError for a variable that is not set and for a host that is not on the target's list, before anything
-    is sent to anybody; EnvironmentFailed if a service is not ready.
+    is sent to anybody; EnvironmentFailed if a service is not ready, or its log is not where the target says.
     """
     external = target.external
     assert external is not None
@@ -60,10 +60,11 @@ def attach(target: Target, *, run_dir: Path, name: str, destructive: bool) -> It
     _allowed(external, secrets)
     run_dir = run_dir.resolve()
     stack = _stack(target, external, secrets, run_dir, name, lacks(target, destructive=destructive))
-    for service in external.urls:
-        _await_ready(target, stack, service)
     with closing(Collector(stack, external.logs)) as collector:
         collector.start()
+        for service in external.urls:
+            _await_ready(target, stack, service)
+            _await_its_log(stack, service)
         yield stack
     stack.ended = True
     stack.save()
@@ -145,13 +146,27 @@ def _stack(
 
 def _await_ready(target: Target, stack: Stack, service: str) -> None:
     url = stack.records[service].ready
-    with httpx.Client(timeout=2.0, trust_env=False, verify=tls()) as http:
-        try:
-            eventually(
-                lambda: http.get(url).status_code == 200,
-                within_s=_READY_WITHIN_S,
-                every_s=0.2,
-                describe=f"{service} of {target.name} to be ready at {url}",
-            )
-        except NeverHappened as never:
-            raise EnvironmentFailed(str(never)) from None
+    with _http() as http:
+        _in_time(lambda: http.get(url).status_code == 200, f"{service} of {target.name} to be ready at {url}")
+
+
+def _await_its_log(stack: Stack, service: str) -> None:
+    """Knock at its door without a token, which is refused, and logged: so its log is known to come in."""
+    with _http() as http:
+
+        def knock() -> bool:
+            http.get(f"{stack.url(service)}/")
+            return bool(stack.records[service].starts)
+
+        _in_time(knock, f"a line of {service}, which was asked for something: is its log where the target says?")
+
+
+def _http() -> httpx.Client:
+    return httpx.Client(timeout=2.0, trust_env=False, verify=tls())
+
+
+def _in_time(probe: Callable[[], bool], describe: str) -> None:
+    try:
+        eventually(probe, within_s=_READY_WITHIN_S, every_s=0.2, describe=describe)
+    except NeverHappened as never:
+        raise EnvironmentFailed(str(never)) from None
