@@ -458,6 +458,8 @@ class World:
         )
         verdict = judge(load_evidence(directory, self.target))
         write_json(directory.verdict_file, verdict)
+        if self.stack.lacks:  # it goes on without us: no rule of ours stays behind, and no receiver that refuses
+            self._clean_slate()
         for name, witness in (("sinks", self.sinks), ("database", self.database), ("broker", self.broker)):
             if self._has(name):
                 witness.close()
