@@ -28,16 +28,16 @@ async def main(of: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with session(of, keeping=False) as http, session(of, keeping=True) as probing:
-        await live(of, http, probing, stopping)
+    async with session(of) as http:
+        await live(of, http, stopping)
     metrics.snapshot()
     log.line("service.stopped", "graceful", version=VERSION, pid=os.getpid())
 
 
-async def live(of: Settings, http: Any, probing: Any, stopping: asyncio.Event) -> None:
+async def live(of: Settings, http: Any, stopping: asyncio.Event) -> None:
     numbers, store = of.numbers, Store(of)
-    crm = Peer("crm", of.crm_url, of, http, probing)
-    pipeline = Peer("pipeline", of.pipeline_url, of, http, probing)
+    crm = Peer("crm", of.crm_url, of, http)
+    pipeline = Peer("pipeline", of.pipeline_url, of, http)
     reach = Reach(crm, pipeline, Webhook(of, http), Mail(of), of.webhook_url)
     watched = {one.name: Dependency(one.name, one.probe) for one in (crm, pipeline)}
     watched["database"] = Dependency("database", store.probe)

@@ -1,4 +1,4 @@
-"""Calls to others: each has a time limit, two lines, and one connection of its own; none is ever repeated here."""
+"""Calls to others: each has a time limit and two lines; none is ever repeated here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ipaddress
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,21 +93,25 @@ def _moment(date: str) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
-def session(settings: Settings, *, keeping: bool) -> Any:
-    """For calls no connection is kept: if a kept one is dead, aiohttp sends a GET a second time by itself."""
+def session(settings: Settings) -> Any:
     numbers = settings.numbers
     timeout = aiohttp.ClientTimeout(
         total=numbers.connect_s + numbers.read_s, connect=numbers.connect_s, sock_read=numbers.read_s
     )
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=not keeping), timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
-    )
+    return aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_once,))
+
+
+async def _once(request: Any, send: Callable[[Any], Awaitable[Any]]) -> Any:
+    """By itself aiohttp sends a GET a second time when its connection is lost, and one call would be two requests."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
+        raise aiohttp.ClientConnectionError(f"the connection is lost: {type(lost).__name__}") from lost
 
 
 class Peer:
-    def __init__(self, name: str, url: str, settings: Settings, http: Any, probing: Any) -> None:
-        self.name, self._url, self._token = name, url, settings.service_token
-        self._http, self._probing = http, probing
+    def __init__(self, name: str, url: str, settings: Settings, http: Any) -> None:
+        self.name, self._url, self._token, self._http = name, url, settings.service_token, http
 
     async def ask(
         self, method: str, route: str, attempt: int, *, entity: str = "", json_body: object = None, **query: str
@@ -141,7 +145,7 @@ class Peer:
         return {name: value for name, value in given.items() if value is not None}
 
     async def probe(self) -> None:
-        async with self._probing.get(f"{self._url}/health/ready") as response:
+        async with self._http.get(f"{self._url}/health/ready") as response:
             if response.status != 200:
                 raise Degraded(f"it answers {response.status} when asked whether it is ready")
 
@@ -164,6 +168,7 @@ class Webhook:
         signature = hmac.new(self._settings.webhook_secret.encode(), body, hashlib.sha256).hexdigest()
         headers = {
             "Host": named,
+            "Connection": "close",  # one that was made for another name must not be used again
             "Content-Type": "application/json",
             "Idempotency-Key": key,
             "X-Signature": f"sha256={signature}",

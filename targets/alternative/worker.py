@@ -70,6 +70,9 @@ class Worker:
                 status = await self._handled(delivery)
             except asyncio.CancelledError:
                 status = "requeued"
+            except Exception as error:  # not even buried: whatever it was, somebody has to have it
+                log.note("worker", f"given back: {log.describe(error)}", level="error")
+                status = "requeued"
             if delivery.life.lost.done() and status == "acked":
                 status = "requeued"
             duration_ms = round((time.perf_counter() - started) * 1000, 3)
@@ -91,7 +94,7 @@ class Worker:
         with log.within(delivery.flow(str(uuid4()))):
             error = DeliveredTooOften("it was delivered again and again, and never settled")
             buried = False
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, Exception):
                 buried = await self._cemetery.bury(delivery, error, delivery.life.lost)
             await delivery.life.settle(delivery, ack=buried)
 
