@@ -4,18 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 TARGET ?= targets/reference.toml
+ENVIRONMENT := auto
+export GAUNTLET_ENVIRONMENT := $(if $(filter auto,$(ENVIRONMENT)),$(GAUNTLET_ENVIRONMENT),$(ENVIRONMENT))
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test fuzz bench bench-audit bench-judge bench-proxy docs setup servers lock clean
+.PHONY: help gate test test-containers fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs tutorial setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ARGS=-q …; TARGET=FILE)
+gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ENVIRONMENT=containers, TARGET=FILE)
 	@$(BIN)/gauntlet gate --target $(TARGET) $(ARGS)
 
 test: setup  ## the gauntlet's own tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-containers: $(VENV)/.made  ## the tests that need a container engine, and boot stacks in containers (two minutes)
+	@$(BIN)/python -m pytest -m containers $(ARGS)
 
 fuzz: setup  ## Schemathesis against a running stack, with all its checks on (ARGS="--seed 1 --requests 5000")
 	@$(BIN)/gauntlet fuzz $(ARGS)
@@ -26,18 +31,31 @@ bench: setup  ## how fast the reference CRM is, as ratios to what its servers do
 docs: setup  ## the pages that are made: docs/properties.md from the last whole test and gate, docs/contract/
 	@$(BIN)/gauntlet docs $(ARGS)
 
+demo-reports: setup  ## a green and a red run, and their pages (less than a minute)
+	@$(BIN)/gauntlet demo-reports $(ARGS)
+
 bench-audit: setup  ## how fast an audit is, beside those who only parse (some minutes; ARGS="--many 0")
 	@$(BIN)/gauntlet bench-audit $(ARGS)
 
 bench-judge: $(VENV)/.made  ## how long judging 100,000 operations and a million log lines takes (half a minute)
 	@$(BIN)/gauntlet bench-judge $(ARGS)
 
+bench-page: setup  ## how large the page of 100,000 flows is, and how long Chromium takes to open it (a minute)
+	@$(BIN)/gauntlet bench-page $(ARGS)
+
+bench-load: setup  ## what the load generator costs, and whose latencies say what (five minutes)
+	@$(BIN)/gauntlet bench-load latency
+	@$(BIN)/gauntlet bench-load cost
+
 bench-proxy: setup  ## what the fault proxy costs, beside a bare relay and toxiproxy-server (a minute)
 	@$(BIN)/gauntlet bench-proxy $(ARGS)
 
+tutorial: setup  ## does what docs/tutorial.md says, line by line, in a fresh clone of what is committed (five minutes)
+	@$(BIN)/python -m tests.tutorial
+
 setup: $(VENV)/.made servers  ## .venv from the lock file, and the native servers
 
-servers: $(VENV)/.made  ## PostgreSQL, RabbitMQ and toxiproxy-server, installed where they are missing
+servers: $(VENV)/.made  ## PostgreSQL, RabbitMQ and toxiproxy-server, installed where they are missing and needed
 	@$(BIN)/gauntlet servers --install
 
 $(VENV)/.made: requirements.lock pyproject.toml

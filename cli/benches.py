@@ -87,3 +87,41 @@ def bench_proxy() -> None:
     done = measure(progress)
     Console().print(table(done))
     sys.exit(PASS if done.met else FAIL)
+
+
+PAGE_MOST_MB, PAGE_MOST_S = 5.0, 2.0
+
+
+@gauntlet.command("bench-page")
+@click.option("--operations", default=100_000, show_default=True, help="So many flows, of which some are broken.")
+def bench_page(operations: int) -> None:
+    """Measure the page of a large red run.
+
+    Writes a run in which a tenth of all deals is lost, its page, and opens that in Chromium. Takes a minute. Exit code
+    1 if the page has more than 5 MB or takes more than 2 s to open.
+    """
+    import tempfile
+    import time
+
+    from harness.evidence.run_directory import RunDirectory
+    from reports.page import write_page
+    from reports.screenshots import browser, opens_in
+    from scenarios.bench.page_corpus import write_red_corpus
+
+    with tempfile.TemporaryDirectory(prefix="gauntlet-page-") as folder:
+        root = Path(folder) / "run"
+        progress(f"a red run of {operations:,} operations, in {root}")
+        verdict = write_red_corpus(root, operations=operations)
+        progress("its page")
+        began = time.monotonic()
+        page = write_page(RunDirectory(root), verdict=verdict)
+        wrote_s, size_mb = time.monotonic() - began, page.stat().st_size / 1e6
+        with browser() as opened:
+            opened_s = opens_in(opened, page)
+    met = size_mb <= PAGE_MOST_MB and opened_s <= PAGE_MOST_S
+    click.echo(
+        f"{operations:,} flows, {sum(cause.count for cause in verdict.causes):,} findings: {size_mb:.2f} MB (at most "
+        f"{PAGE_MOST_MB:g}), opened in {opened_s:.2f} s (at most {PAGE_MOST_S:g}), written in {wrote_s:.1f} s: "
+        f"{'met' if met else 'missed'}"
+    )
+    sys.exit(PASS if met else FAIL)

@@ -13,7 +13,19 @@ import click
 import msgspec
 
 from cli.door import FAIL, INTERRUPTED, PASS, gauntlet
-from cli.options import RUN_DIR, SEED, SOURCE_ROOT, TARGET, WORKERS, Duration, all_known, drawn_seed, new_run, progress
+from cli.options import (
+    ENVIRONMENT,
+    RUN_DIR,
+    SEED,
+    SOURCE_ROOT,
+    TARGET,
+    WORKERS,
+    Duration,
+    all_known,
+    drawn_seed,
+    new_run,
+    progress,
+)
 from harness.evidence.run_directory import new_run_path, read_json, write_json
 from harness.target import PROJECT_ROOT, load_target
 
@@ -34,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--all-scenarios", is_flag=True, help="Each bug meets the whole gate, also after it has been killed.")
 @click.option("--within", "within_s", type=Duration(), default="15m", show_default=True, help="For one bug, at most.")
 @WORKERS
+@ENVIRONMENT
 @SEED
 @RUN_DIR
 @TARGET
@@ -60,8 +73,8 @@ def bugs(
     from rich.console import Console
 
     from chaos.seeded_bugs.catalogue import CHECKERS
+    from harness.environment.choice import provide_for_a_run
     from harness.environment.machine import machine
-    from harness.environment.servers import find_servers
     from harness.evidence.clock import wall_now
     from harness.evidence.hunted import KillMatrix
     from reports.kill_matrix import HuntView, final_text, markdown
@@ -73,7 +86,7 @@ def bugs(
     system = load_target(target)
     own = PROJECT_ROOT / system.bugs
     known, chosen = _chosen(own, ()), _chosen(file or own, ids)
-    find_servers()
+    provide_for_a_run(progress)
     seed = drawn_seed(seed)
     run = new_run(run_dir, "bugs")
     console = Console(highlight=False, markup=False)
@@ -151,6 +164,7 @@ def _properties_exist(catalogue: Mapping[str, Bug]) -> None:
 )
 @click.option("--keep", is_flag=True, help="Keep the evidence of green runs as well.")
 @WORKERS
+@ENVIRONMENT
 @SEED
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Where the record goes; one that is there is continued."
@@ -169,7 +183,7 @@ def clean(runs: int, schedules: int, keep: bool, workers: int, seed: int | None,
     record = _record(folder, seed, workers, schedules)
     click.echo(f"seed {record.seed}; evidence: {folder}")
     try:
-        for run in clean_runs(record, runs, folder, lambda number, part: progress(f"run {number}: {part}"), keep=keep):
+        for run in clean_runs(record, runs, folder, lambda number: progress(f"run {number}"), keep=keep):
             record = msgspec.structs.replace(record, runs=(*record.runs, run))
             write_json(folder / "clean.json", record)
             (folder / "clean.md").write_text(markdown(record), encoding="utf-8")
@@ -185,7 +199,7 @@ def _record(folder: Path, seed: int | None, workers: int, schedules: int) -> Cle
     from harness.environment.machine import machine
     from harness.evidence.clean import CleanRecord
     from harness.evidence.clock import wall_now
-    from scenarios.kill_matrix.clean import code_digest
+    from harness.evidence.code_digest import code_digest
 
     code = code_digest()
     if not (folder / "clean.json").exists():
@@ -198,4 +212,9 @@ def _record(folder: Path, seed: int | None, workers: int, schedules: int) -> Cle
         raise click.UsageError(
             f"{folder} is the record of other code ({record.code}, now {code}): give a new --run-dir"
         )
+    context = click.get_current_context()
+    for name, wanted in (("seed", seed), ("workers", workers), ("schedules", schedules)):
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and wanted != (before := getattr(record, name)):
+            raise click.UsageError(f"{folder} was begun with --{name} {before}: go on without, or give a new --run-dir")
     return record

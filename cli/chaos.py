@@ -13,6 +13,7 @@ import click
 from cli.door import BY_VERDICT, FAIL, INTERRUPTED, PASS, UNKNOWN, gauntlet
 from cli.options import (
     BUG,
+    ENVIRONMENT,
     RUN_DIR,
     SEED,
     SOURCE_ROOT,
@@ -22,6 +23,7 @@ from cli.options import (
     all_known,
     drawn_seed,
     new_run,
+    tell_page,
 )
 
 # What a command needs alone it imports itself: ``gauntlet --help`` is there at once, and an audit stays small.
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 @RUN_DIR
 @TARGET
 @SOURCE_ROOT
+@ENVIRONMENT
 def matrix(
     workers: int,
     edges: tuple[str, ...],
@@ -92,6 +95,7 @@ def matrix(
 @RUN_DIR
 @TARGET
 @SOURCE_ROOT
+@ENVIRONMENT
 def crash_sweep(
     workers: int,
     services: tuple[str, ...],
@@ -163,6 +167,7 @@ def _exit_with_trials(run: Path) -> NoReturn:
         from reports.terminal import run_text
 
         click.echo(run_text(verdict, run))
+    tell_page(run, verdict)
     sys.exit(BY_VERDICT[verdict.verdict])
 
 
@@ -177,6 +182,7 @@ def _exit_with_trials(run: Path) -> NoReturn:
 @TARGET
 @BUG
 @SOURCE_ROOT
+@ENVIRONMENT
 def explore(
     seed: int | None,
     for_s: float,
@@ -222,6 +228,7 @@ def explore(
         explored = Exploration(plan, work, view).run()
     for text in explored_text(explored):
         console.print(text, soft_wrap=True)
+    tell_page(run_dir)
     if explored.interrupted:
         sys.exit(INTERRUPTED)
     sys.exit(FAIL if explored.found else UNKNOWN if explored.unknown else PASS)
@@ -235,6 +242,7 @@ def explore(
 @TARGET
 @BUG
 @SOURCE_ROOT
+@ENVIRONMENT
 def replay(
     file: Path,
     times: int,
@@ -279,6 +287,7 @@ def replay(
         verdict = read_json(RunDirectory(directory).scenario(red.name).verdict_file, ScenarioVerdict)
         console.print(scenario_text(verdict, directory), soft_wrap=True)
     console.print(replayed_table(ran))
+    tell_page(directory)
     verdicts = {one.verdict for one in ran}
     sys.exit(FAIL if "fail" in verdicts else UNKNOWN if "unknown" in verdicts else PASS)
 
@@ -301,6 +310,7 @@ def _code(run_dir: Path, bug: str | None, target: Path, source_root: Path) -> Pa
 @click.option("--requests", default=2_000, show_default=True, help="Send at least so many, over all operations.")
 @RUN_DIR
 @TARGET
+@ENVIRONMENT
 def fuzz(seed: int | None, requests: int, run_dir: Path | None, target: Path) -> None:
     """Fuzz the services by their OpenAPI documents.
 

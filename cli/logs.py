@@ -132,18 +132,28 @@ def diff(old: Path, new: Path | None) -> None:
 def docs(run: Path | None, tested: Path, out: Path) -> None:
     """Write the generated pages anew.
 
-    properties.md, from what properties answered in the tests and in the newest whole run (or RUN); kill-matrix.md and
-    false-alarms.md, from the newest hunt of all seeded bugs and the newest count of false alarms in runs/, where there
-    is one; and the contract's files.
+    properties.md, from what properties answered in the tests and in the newest whole run (or RUN), and
+    production-readiness.md, from that run; kill-matrix.md and false-alarms.md, from the newest hunt of all seeded bugs
+    and the newest count of false alarms in runs/, where there is one; the references of commands and of configuration;
+    and the contract's files.
     """
+    from harness.checks.run_verdict import RunRecord
     from harness.evidence.clean import CleanRecord
     from reports.clean import markdown as false_alarms_page
+    from reports.command_page import command_page
+    from reports.configuration_page import configuration_page
     from reports.kill_matrix import markdown as kill_matrix_page
     from reports.properties_page import properties_page, read_tested, read_verdicts
+    from reports.readiness_page import readiness_page
 
-    page = properties_page(read_tested(tested), read_verdicts(RunDirectory(run or newest_run(whole=True))))
+    directory = RunDirectory(run or newest_run(whole=True))
+    verdicts, began_at = read_verdicts(directory), read_json(directory.run_file, RunRecord).began_at
+    page = properties_page(read_tested(tested), verdicts)
     out.mkdir(parents=True, exist_ok=True)
     _write_page(out / "properties.md", page)
+    _write_page(out / "production-readiness.md", readiness_page(verdicts, judged_at=began_at[:10]))
+    _write_page(out / "reference-cli.md", command_page(gauntlet))
+    _write_page(out / "reference-configuration.md", configuration_page())
     if hunts := _hunts_of_all():
         _write_page(out / "kill-matrix.md", kill_matrix_page(hunts[-1]))
     if counts := _newest("clean.json"):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.evidence.run_directory import new_run_path
+from harness.evidence.run_directory import RunDirectory, new_run_path
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from harness.checks.run_verdict import RunVerdict
 
 RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 
@@ -27,6 +32,23 @@ SOURCE_ROOT = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=PROJECT_ROOT,
     help="Folder with the system's code.",
+)
+
+
+def _remember_environment(context: click.Context, parameter: click.Parameter, named: str | None) -> None:
+    """Whatever is started from here is told by the variable."""
+    from harness.environment.choice import VARIABLE
+
+    if named:
+        os.environ[VARIABLE] = named
+
+
+ENVIRONMENT = click.option(
+    "--environment",
+    type=click.Choice(["auto", "native", "containers"]),
+    expose_value=False,
+    callback=_remember_environment,
+    help="How stacks come up. auto: native if its servers are here, or else containers.  [default: auto]",
 )
 BUG = click.option("--bug", metavar="ID", help="Plant this bug of the target's catalogue into a copy.")
 
@@ -70,6 +92,14 @@ def all_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
 def progress(step: str) -> None:
     """Tell how far it has come, beside the output proper."""
     click.echo(f"… {step}", err=True)
+
+
+def tell_page(run: Path, verdict: RunVerdict | None = None) -> None:
+    """Write the page of a run that has ended, and say where it is."""
+    from reports.page import write_page
+
+    if RunDirectory(run).scenarios():
+        click.echo(f"to look at: {write_page(RunDirectory(run), verdict=verdict)}")
 
 
 def newest_run(*, whole: bool = False) -> Path:

@@ -14,6 +14,7 @@ import msgspec
 
 from cli.door import BY_VERDICT, FAIL, INTERRUPTED, NO_ENVIRONMENT, PASS, USAGE, gauntlet
 from cli.options import (
+    ENVIRONMENT,
     RUN,
     RUN_DIR,
     SEED,
@@ -38,11 +39,14 @@ if TYPE_CHECKING:
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
 @WORKERS
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
-@click.option("-q", "--quiet", is_flag=True, help="One line a scenario file, and the verdict.")
+@click.option("-q", "--quiet", is_flag=True, help="No line for what is green: only what is not, and the verdict.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; all else goes to stderr.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
 @click.option(
     "--allow-destructive", is_flag=True, help="An external system is ours alone: empty it, add rules, plant messages."
 )
+@ENVIRONMENT
+@click.option("--schedules", type=click.IntRange(0), default=0, metavar="N", help="Also N drawn schedules of chaos.")
 @SEED
 @RUN_DIR
 @TARGET
@@ -52,8 +56,10 @@ def gate(
     workers: int,
     only: str | None,
     quiet: bool,
+    as_json: bool,
     nightly: bool,
     allow_destructive: bool,
+    schedules: int,
     seed: int | None,
     run_dir: Path | None,
     target: Path,
@@ -63,35 +69,50 @@ def gate(
 
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
     A system that somebody else runs (docs/external.md) is spoken to as its target file says, and never booted.
+    On a terminal you see what each worker is at, and what is broken right now. For CI there are junit.xml and
+    summary.md beside the evidence, and annotations where GITHUB_ACTIONS says so.
+
     What follows a lone -- is passed on to pytest: gauntlet gate -- --outage-s 30
     """
     import pytest
 
-    from harness.environment.external import check_allowed
-    from harness.environment.servers import find_servers
+    from cli.gate_progress import GateProgress, past_pytest
+    from harness.environment.choice import provide_for_a_run
 
     system = load_target(target)
     if system.external:
-        check_allowed(system)
         workers = 1  # there is one system
     elif allow_destructive:
         raise click.UsageError(f"--allow-destructive is about external systems, and {target} is booted for this run")
-    else:
-        find_servers()
+    provide_for_a_run(progress, system)
     seed = drawn_seed(seed)
     run_dir = new_run(run_dir, seed)
     arguments = [
         str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
         f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
         "-p", "no:hypothesispytest",  # no scenario needs it, and every process of pytest would wait a second for it
+        "--no-header", "--tb=short", "-rN", "-o", "console_output_style=classic",  # cli.gate_progress tells the rest
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
     arguments += ["--allow-destructive"] if allow_destructive else []
+    arguments += [f"--schedules={schedules}"]
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments
-    sys.exit(_exit_code(int(pytest.main(arguments)), RunDirectory(run_dir)))
+    run = RunDirectory(run_dir)
+    with past_pytest(to_stderr=as_json) as console:
+        code = _exit_code(int(pytest.main(arguments, plugins=[GateProgress(run, console, quiet=quiet)])), run)
+    if as_json:
+        click.echo(_as_json(run, code))
+    sys.exit(code)
+
+
+def _as_json(run: RunDirectory, exit_code: int) -> bytes:
+    """What check --json says, with the place of the run and the code with which the gate ends."""
+    judged = run.verdict_file.exists()
+    verdict = msgspec.json.decode(run.verdict_file.read_bytes()) if judged else {"verdict": "unknown"}
+    return msgspec.json.format(msgspec.json.encode({"run": str(run.root), "exit_code": exit_code} | verdict), indent=2)
 
 
 def _exit_code(pytest_code: int, run: RunDirectory) -> int:
@@ -100,11 +121,11 @@ def _exit_code(pytest_code: int, run: RunDirectory) -> int:
 
     from harness.checks.run_verdict import summarise
 
-    if pytest_code == pytest.ExitCode.INTERRUPTED:
-        return INTERRUPTED
-    if (run.root / ENVIRONMENT_FAILURE).exists():
+    if (run.root / ENVIRONMENT_FAILURE).exists():  # which interrupts pytest too
         click.echo((run.root / ENVIRONMENT_FAILURE).read_text(encoding="utf-8"), err=True)
         return NO_ENVIRONMENT
+    if pytest_code == pytest.ExitCode.INTERRUPTED:
+        return INTERRUPTED
     if pytest_code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return USAGE
     if pytest_code == pytest.ExitCode.OK:
@@ -161,15 +182,25 @@ class _Patience:
 @gauntlet.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("correlation_id")
-def show(run: Path, correlation_id: str) -> None:
+@click.option("--svg", "file", is_flag=False, flag_value="-", metavar="[FILE]", help="Draw it instead (- is stdout).")
+def show(run: Path, correlation_id: str, file: str | None) -> None:
     """Print one flow of a run as a tree, and what the other witnesses say of it.
 
-    The beginning of a correlation id will do, if no other flow begins so.
+    The beginning of a correlation id will do, if no other flow begins so. With --svg at the end, its waterfall: what
+    was work and what was waiting, under which faults, and what is missing.
     """
     from harness.checks.one_flow import find_flow
     from reports.one_flow import flow_text
 
     flow = find_flow(RunDirectory(run), correlation_id)
+    if file:
+        from harness.trace.waterfall import waterfall
+        from reports.page.picture import svg
+
+        drawn = svg(waterfall(flow.evidence, flow.correlation_id, flow.judged), alone=True)
+        with click.open_file(file, "w", encoding="utf-8") as out:
+            out.write(f"{drawn}\n")
+        return
     for text in flow_text(flow):
         click.echo(text)
 

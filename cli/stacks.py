@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from cli.door import NO_ENVIRONMENT, PASS, gauntlet
 from cli.options import (
+    ENVIRONMENT,
     RUN,
     TARGET,
     progress,
@@ -31,17 +33,20 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Also a target file for it: docs/external.md.",
 )
+@ENVIRONMENT
 @TARGET
 def up(run_dir: Path | None, write_target: Path | None, target: Path) -> None:
     """Boot a stack and keep it.
 
     Prints every address and credential. End it with: gauntlet down.
     """
-    from harness.environment.native import up as boot_and_keep
+    from harness.environment.boot import up as boot_and_keep
+    from harness.environment.choice import provide_for_a_run
     from harness.environment.written_target import write_target_file
     from reports.terminal import stack_text
 
     directory = (run_dir or new_run_path("up")).resolve()
+    provide_for_a_run(progress)
     stack = boot_and_keep(load_target(target), run_dir=directory, name="up", on_step=progress)
     click.echo(stack_text(stack))
     if write_target is not None:
@@ -56,7 +61,7 @@ def down(run: Path | None) -> None:
 
     The stacks of the run directory RUN, or else the newest one that is up. Nothing is left behind.
     """
-    from harness.environment.native import down as end_stacks
+    from harness.environment.boot import down as end_stacks
 
     ended = end_stacks(run)
     for file in ended:
@@ -67,32 +72,48 @@ def down(run: Path | None) -> None:
 
 @gauntlet.command()
 @click.option("--install", is_flag=True, help="Install what is missing: with apt-get where we may, and go install.")
+@ENVIRONMENT
 def servers(install: bool) -> None:
     """Find (or install) the native servers.
 
-    Says what the doctor says; with --install, after it has provided what is missing and can be.
+    Says what the doctor says; with --install, after it has provided what is missing and can be. In containers nothing
+    has to be installed; where nothing can be and an engine answers, stacks come up in containers.
     """
+    from harness.environment.choice import choose_environment, is_named
+    from harness.environment.failures import MissingServers
     from harness.environment.provide import provide
 
-    if install:
-        provide(on_step=progress)
-    sys.exit(_say_what_is_there())
+    if install and not is_named("containers"):
+        try:
+            provide(on_step=progress)
+        except MissingServers:
+            if choose_environment().name != "containers":
+                raise
+    sys.exit(_say_what_is_there(as_json=False))
 
 
 @gauntlet.command()
-def doctor() -> None:
+@click.option("--sweep", is_flag=True, help="First end and remove what earlier runs have left behind.")
+@click.option("--json", "as_json", is_flag=True, help="Every sign as JSON.")
+@ENVIRONMENT
+def doctor(sweep: bool, as_json: bool) -> None:
     """Say what a stack would be made of here, and why.
 
-    Each program with its version and place, which proxy server is in use, and what is missing with the command that
-    mends it. Exit code 4 if no stack could be booted.
+    In which environment it would come up; each program, image and package with its version and place; what is missing
+    or scarce, with the command that mends it; what earlier runs have left behind. Exit code 4 if no gate could run.
     """
-    sys.exit(_say_what_is_there())
+    from harness.environment.leftovers import end_leftovers
+
+    for one in end_leftovers() if sweep else []:
+        progress(f"ended: {one.kind} {one.name}")
+    sys.exit(_say_what_is_there(as_json=as_json))
 
 
-def _say_what_is_there() -> int:
-    from harness.environment.servers import chosen_proxy_server, look_around
-    from reports.terminal import programs_text
+def _say_what_is_there(*, as_json: bool) -> int:
+    from harness.environment.doctor import examine
+    from reports.terminal import diagnosis_text
 
-    programs = list(look_around().values())
-    click.echo(programs_text(programs, chosen_proxy_server()))
-    return PASS if all(one.usable or not one.needed for one in programs) else NO_ENVIRONMENT
+    found = examine()
+    told = msgspec.json.format(msgspec.json.encode(found), indent=2).decode() if as_json else diagnosis_text(found)
+    click.echo(told)
+    return PASS if found.ready else NO_ENVIRONMENT

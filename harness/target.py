@@ -26,7 +26,9 @@ class TargetError(Exception):
 class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one database: its roles, the SQL files that make it, the tables that a clean slate empties, the
     statement that takes back what scenarios have set up, and the one by which they add a rule. ``executions``: the
-    table in which automation claims what it runs, with the name of the rule in the column ``execution_rule``."""
+    table in which automation claims what it runs, with the name of the rule in the column ``execution_rule``.
+    ``backlog``: a query for the number of outbox rows that are not sent (``unsent``), and the age of the oldest
+    (``oldest_s``)."""
 
     name: str
     roles: tuple[str, ...]
@@ -36,6 +38,7 @@ class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     add_rule: str = ""
     executions: str = ""
     execution_rule: str = ""
+    backlog: str = ""
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 State = Literal["waiting", "running", "pass", "fail", "unknown", "not applicable", "not run"]
-_MARKS: dict[State, tuple[str, str]] = {
+MARKS: dict[State, tuple[str, str]] = {
     "waiting": (" ", "dim"),
     "running": ("…", "cyan"),
     "pass": ("✓", "green"),
@@ -116,7 +116,7 @@ class Grid:
         """A line for each that failed or is unknown."""
         for entry in self.entries.values():
             if entry.state in ("fail", "unknown"):
-                yield f"{_MARKS[entry.state][0]} {entry.name}: {entry.why}"
+                yield f"{MARKS[entry.state][0]} {entry.name}: {entry.why}"
 
     def reasons(self) -> dict[str, int]:
         """Why there is nothing to run, and for how many."""
@@ -129,7 +129,7 @@ class Grid:
 def _marks(entries: Sequence[Entry]) -> Text:
     text = Text()
     for entry in entries:
-        text.append(*_MARKS[entry.state])
+        text.append(*MARKS[entry.state])
     return text
 
 
@@ -147,7 +147,7 @@ def markdown(grid: Grid, took_s: float) -> str:
     lines = [f"# {grid.title}", "", str(grid.summary(took_s)), ""]
     lines += [f"| {grid.corner} | {' | '.join(columns)} |", f"|---{'|:-:' * len(columns)}|"]
     for row, cells in grid.rows().items():
-        marks = ("".join(_MARKS[entry.state][0] for entry in cells.get(column, ())) for column in columns)
+        marks = ("".join(MARKS[entry.state][0] for entry in cells.get(column, ())) for column in columns)
         lines.append(f"| {_escaped(row)} | {' | '.join(marks)} |")
     lines += ["", grid.key, ""] if grid.key else [""]
     lines += [f"* {_escaped(line)}" for line in grid.not_green()]

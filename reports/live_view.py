@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -11,12 +12,16 @@ from rich.live import Live
 
 
 class LiveView:
-    """Shown for the duration of a ``with`` block. ``_live`` is None where there is no terminal."""
+    """Shown for the duration of a ``with`` block. ``_live`` is None where there is no terminal.
 
-    def __init__(self, console: Console) -> None:
+    ``redirect``: what others print meanwhile appears above it.
+    """
+
+    def __init__(self, console: Console, *, redirect: bool = True) -> None:
         self._console = console
         self._began = time.monotonic()
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        shown = partial(Live, auto_refresh=False, transient=True, redirect_stdout=redirect, redirect_stderr=redirect)
+        self._live = shown(console=console) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live is not None:

@@ -11,13 +11,17 @@ from harness.checks.causes import Cause, causes_of
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Status
-from harness.environment.servers import PROXY, Program, ProxyServer
+from harness.environment.doctor import Diagnosis
+from harness.environment.servers import PROXY, ProxyServer
 from harness.environment.stack import Stack
 
 MOST_CAUSES = 10
 MOST_DOUBTS = 5
 MOST_SIGHTINGS = 12
 _WIDEST = 250
+_LAST_WORDS, _COLUMNS = 8, 2
+_BRIEFLY = ("where", "in", "again", "look")
+_NOTHING_SAID: Mapping[str, str] = {}
 _MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "unknown": "?", "idle": "·"}
 
 
@@ -42,13 +46,19 @@ def _scenario_lines(verdict: ScenarioVerdict) -> Iterator[str]:
             yield f"  ? {result.property}: … and {len(result.doubts) - MOST_DOUBTS} more doubts"
 
 
-def _cause_lines(causes: Sequence[Cause], run: Path | None, *, of: int = 1) -> Iterator[str]:
-    """``of``: how many scenarios are told of; with more than one, a cause says in which it was seen."""
+def _cause_lines(
+    causes: Sequence[Cause], run: Path | None, *, of: int = 1, in_full: int = MOST_CAUSES
+) -> Iterator[str]:
+    """``of``: how many scenarios are told of; with more than one, a cause says in which it was seen. ``in_full``: so
+    many causes are told with all their sightings and a flow; of the others it is said where to look."""
     for number, cause in enumerate(causes[:MOST_CAUSES], start=1):
         yield ""
         yield f"✗ {number}. {cause.severity.upper()}: {_cut(cause.title)}"
-        yield from (f"    {name:<12} {text}" for name, text in _about(cause, run, of) if text)
-        yield from (f"      │ {line}" for line in cause.example.trace)
+        labelled = [(name, text) for name, text in _about(cause, run, of) if text]
+        if number > in_full:
+            labelled = [(name, text) for name, text in labelled if name in _BRIEFLY]
+        yield from (f"    {name:<12} {text}" for name, text in labelled)
+        yield from (f"      │ {line}" for line in cause.example.trace if number <= in_full)
     if len(causes) > MOST_CAUSES:
         yield ""
         yield f"✗ … and {len(causes) - MOST_CAUSES} more causes: gauntlet check --json {run or ''}".rstrip()
@@ -105,16 +115,27 @@ _WHY_THESE_PROXIES: dict[ProxyServer, str] = {
 }
 
 
-def programs_text(programs: Sequence[Program], proxies: ProxyServer) -> str:
+_REMEDY = "to mend it"
+
+
+def diagnosis_text(found: Diagnosis) -> str:
     """What a stack would be made of, a line each, and below it what is wrong and how to mend it."""
-    lines = [f"{'proxies':<17} {proxies:<9} {_WHY_THESE_PROXIES[proxies]}"]
-    for one in programs:
-        if isinstance(one.found, str):
-            lines.append(f"{one.name:<17} {'MISSING' if one.needed else 'missing':<9} {one.use}")
-            lines += [f"{'':<27} {one.found}", f"{'':<27} to install it: {one.remedy}"]
-        else:
-            version = ".".join(map(str, one.found.version))
-            lines.append(f"{one.name:<17} {version:<9} {one.use}: {one.found.place}")
+    lines = [
+        f"{'environment':<20} {found.environment or 'NONE':<15} {found.why}",
+        f"{'proxies':<20} {found.proxies:<15} {_WHY_THESE_PROXIES[found.proxies]}",
+    ]
+    area = ""
+    for sign in found.signs:
+        lines += ["", sign.area] if sign.area != area else []
+        area = sign.area
+        value = sign.value.upper() if sign.fatal else sign.value
+        lines.append(f"{sign.name:<20} {value:<15} {sign.says}")
+        lines += [f"{'':<36} {_REMEDY}: {sign.remedy}"] if sign.remedy else []
+    lines += ["", "left behind"]
+    lines += [f"{'kept up':<20} {'yes':<15} {file}   (gauntlet down ends it)" for file in found.kept]
+    lines += [f"{'':<20} {'left':<15} {one}" for one in found.left_behind]
+    lines += [f"{'':<36} {_REMEDY}: gauntlet doctor --sweep"] if found.left_behind else ["nothing"]
+    lines += ["", "a gate could run here" if found.ready else "no gate could run here: see what stands in capitals"]
     return "\n".join(lines)
 
 
@@ -141,29 +162,27 @@ def stack_text(stack: Stack) -> str:
     return "\n".join(lines)
 
 
-def run_text(verdict: RunVerdict, run: Path) -> str:
-    """A run on one screen: its scenarios that are not green, a line for each property, the verdict, the path."""
-    return "\n".join(_run_lines(verdict, run))
+def run_text(verdict: RunVerdict, run: Path, *, said: Mapping[str, str] = _NOTHING_SAID) -> str:
+    """A run on one screen: what is not green, the gravest cause in full, every property, the verdict, the path.
+
+    ``said``: what pytest said of scenarios that failed, for those that left nothing else to go by.
+    """
+    return "\n".join(_run_lines(verdict, run, said))
 
 
-def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
+def _run_lines(verdict: RunVerdict, run: Path, said: Mapping[str, str]) -> Iterator[str]:
     reds = [scenario for scenario in verdict.scenarios if scenario.verdict != "pass"]
     for scenario in reds:
         yield from _scenario_lines(scenario)
-    yield from _cause_lines(verdict.causes, run, of=len(reds))
-    if reds:
-        yield ""
-    by_property: dict[str, Counter[Status]] = {prop.name: Counter() for prop in ALL}
-    for scenario in verdict.scenarios:
-        for result in scenario.results:
-            by_property.setdefault(result.property, Counter())[result.status] += 1
-    for name, counts in by_property.items():
-        if not counts:  # one property alone was asked
-            continue
-        told = "  ".join(f"{counts[status]:>3} {mark} {status}" for status, mark in _MARKS.items() if counts[status])
-        yield f"  {name:<28} {told}"
+        if scenario.error and not scenario.findings:
+            yield from _last_words(said.get(scenario.scenario, ""))
+    yield from _cause_lines(verdict.causes, run, of=len(reds), in_full=1)
     for failure in verdict.failures:
         yield f"  ✗ {failure}"
+        yield from _last_words(said.get(failure, ""))
+    if reds or verdict.failures:
+        yield ""
+    yield from _property_lines(verdict)
     if verdict.idle:
         yield f"  never put to the test, so not proven: {', '.join(verdict.idle)}"
     yield ""
@@ -171,6 +190,27 @@ def _run_lines(verdict: RunVerdict, run: Path) -> Iterator[str]:
     if verdict.covers:
         yield f"of the whole: {verdict.covers}; what is not applicable to this system is not proven for it"
     yield f"judge it again: gauntlet check {run}"
+
+
+def _last_words(text: str) -> Iterator[str]:
+    yield from (f"      │ {_cut(line)}" for line in text.splitlines()[-_LAST_WORDS:] if line.strip())
+
+
+def _property_lines(verdict: RunVerdict) -> Iterator[str]:
+    """A line for each that is not green; the others side by side, with the number of scenarios that prove them."""
+    by_property: dict[str, Counter[Status]] = {prop.name: Counter() for prop in ALL}
+    for scenario in verdict.scenarios:
+        for result in scenario.results:
+            by_property.setdefault(result.property, Counter())[result.status] += 1
+    asked = {name: counts for name, counts in by_property.items() if counts}  # it may be one alone
+    red = {name: counts for name, counts in asked.items() if counts["fail"] or counts["unknown"]}
+    for name, counts in red.items():
+        told = "  ".join(f"{counts[status]:>3} {mark} {status}" for status, mark in _MARKS.items() if counts[status])
+        yield f"  {name:<28} {told}"
+    green = ((name, counts["pass"]) for name, counts in asked.items() if name not in red)
+    kept = [f"{_MARKS['pass' if count else 'idle']} {name:<28}{count:>4}" for name, count in green]
+    rows = -(-len(kept) // _COLUMNS)
+    yield from ("  " + "   ".join(kept[row::rows]) for row in range(rows))
 
 
 def fuzz_text(requests: Mapping[str, int], server_errors: int, log_lines: int, mistakes: Sequence[str]) -> str:

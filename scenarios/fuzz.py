@@ -14,7 +14,7 @@ from schemathesis import engine
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, ScenarioFinished
 
-from harness.environment.native import boot
+from harness.environment.boot import boot
 from harness.evidence.evidence import read_logs
 from harness.evidence.run_directory import RunDirectory
 from harness.target import Target

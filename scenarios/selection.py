@@ -16,7 +16,7 @@ from harness.environment.servers import PROXY, chosen_proxy_server
 from harness.target import load_target
 from scenarios.needs import needs_of
 
-CANARY = "canary"
+CANARY, CHAOS = "canary", "test_random_chaos.py"
 NOT_APPLICABLE_TO = "not applicable to"
 """So begins the reason where it is the system itself that a scenario is not for."""
 NIGHTLY, NEEDS_FAKETIME, NEEDS_WIRE_PROXY = "nightly", "needs_faketime", "needs_wire_proxy"

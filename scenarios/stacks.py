@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, closing
+import fcntl
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from harness.checks.judge import ScenarioVerdict
 from harness.clients.broker import Broker
+from harness.environment.boot import boot
 from harness.environment.external import attach
-from harness.environment.native import boot
 from harness.environment.stack import Stack
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
 from scenarios.world import World
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Boots of a run take turns: together they would all be late, and so the first scenario of the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".booting").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
 
 
 class Stacks:
@@ -41,18 +52,21 @@ class Stacks:
     def current(self) -> tuple[Stack, str]:
         """The stack that is up, and the moment from which its log belongs to the next scenario.
 
-        Raises EnvironmentFailed when none can be booted.
+        Raises EnvironmentFailed when none can be booted, or when its servers have gone since.
         """
         if self._stack is None:
             self._number += 1
             name = f"{self._worker}-{self._number}"
-            self._stack = self._up.enter_context(self._coming_up(name))
+            coming_up = self._coming_up(name)
+            with _one_at_a_time(self._run.root):
+                self._stack = self._up.enter_context(coming_up)
             self._since = wall_now() if self.target.external else ""
             if "tap" not in self._stack.lacks:
                 with closing(Broker(self._stack.broker_url, self.target, Recording(), tap=self._stack.tap)) as broker:
                     broker.open_tap()
                 if self.target.external:
                     self._up.callback(broker.close_tap)
+        self._stack.assert_standing()
         return self._stack, self._since
 
     def _coming_up(self, name: str) -> AbstractContextManager[Stack]:
@@ -61,9 +75,13 @@ class Stacks:
         return boot(self.target, run_dir=self._run.root, name=name, source_root=self._source_root)
 
     def conclude(self, world: World, error: str | None) -> ScenarioVerdict:
-        """The verdict on a scenario that has ended. Unless it is green, its stack is not used again."""
+        """The verdict on a scenario that has ended. Unless it is green, its stack is not used again.
+
+        Raises EnvironmentFailed where the stack itself has gone: that is nobody's verdict.
+        """
         green = False
         try:
+            world.stack.assert_standing()
             verdict = world.conclude(error)
             green = verdict.verdict == "pass"
         finally:

@@ -6,7 +6,7 @@ Every gate proves its own power on three bugs of its target's catalogue, other o
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -30,13 +30,17 @@ def drawn(day: str, known: Iterable[str]) -> list[str]:
 
 @pytest.mark.canary
 @pytest.mark.parametrize("place", PLACES)
-def test_a_planted_bug_turns_its_scenario_red_for_the_right_property(place: str, run_directory: RunDirectory) -> None:
+def test_a_planted_bug_turns_its_scenario_red_for_the_right_property(
+    place: str, run_directory: RunDirectory, record_property: Callable[[str, object], None]
+) -> None:
     """Runs one scenario as a run of its own, on a stack of its own, against a copy of the system with the bug in it."""
     record = read_json(run_directory.run_file, RunRecord)
     target_file = Path(record.target_file)
     target = load_target(target_file)
     known = load_catalogue(PROJECT_ROOT / target.bugs)
     name = drawn(record.began_at[:10], known)[PLACES.index(place)]
+    record_property("bug", f"{name}: {known[name].name}")
+    record_property("source", known[name].source)
     likely = next(stages(known[name], known, target))
     hunting = Hunting(seed=record.seed, within_s=WITHIN_S, target_file=target_file)
     hunted = hunt(name, known[name], run_directory.root / "canaries" / name, [likely], hunting, lambda bug, stage: None)

@@ -23,9 +23,11 @@ from typing import Any
 
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunRecord, RunVerdict, summarise
+from harness.environment.boot import sweep
+from harness.environment.choice import provide_for_a_run
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import sweep
 from harness.evidence.clock import wall_now
+from harness.evidence.code_digest import code_digest
 from harness.evidence.run_directory import RunDirectory, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from scenarios.stacks import Stacks
@@ -89,6 +91,8 @@ def trials(
         source_root=str(source_root.resolve()),
         began_at=wall_now(),
         command=tuple(sys.argv),
+        environment=provide_for_a_run(lambda step: None).name,
+        code=code_digest(source_root),
     )
     run = RunDirectory(run_dir.resolve())
     write_json(run.run_file, record)

@@ -21,6 +21,7 @@ from harness.clients.database import Database
 from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient, tls
 from harness.clients.shared import Absent, SharedBroker, SharedDatabase, SharedSinks
 from harness.clients.sinks import Sinks
+from harness.clients.tap_to_file import TapToFile
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
 from harness.environment.broker_node import BrokerNode
@@ -44,7 +45,7 @@ from harness.evidence.records import (
     TapMessage,
     Topology,
 )
-from harness.evidence.run_directory import RunDirectory, write_json
+from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, write_json
 from harness.evidence.write import write_evidence
 from harness.target import Target
 from harness.trace.flow import Surroundings
@@ -88,6 +89,7 @@ class World:
         self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation, self.operator]
         self._tap: list[TapMessage] = []
         self._tapping = threading.Lock()
+        self._to_file: TapToFile | None = None
         self._clean_slate()
         self._rules = self.database.rows().rules if self._has("database") else ()
         self._log = LogTail(run.logs(stack.name), skews_s=stack.skews_s)
@@ -148,7 +150,7 @@ class World:
             broker=self.broker,
             recording=self.recording,
             service=stack.processes.__getitem__,
-            node=BrokerNode(stack.broker.record),
+            node=BrokerNode(stack.broker),
             target=target,
             log=self._log.read_on,
             sinks=self.sinks,
@@ -263,9 +265,9 @@ class World:
 
     # --- waiting and looking -----------------------------------------------------------------------------------
 
-    def settled(self) -> None:
+    def settled(self, *, within_s: float = WITHIN_S) -> None:
         """Wait until every correlation is closed. Raises AssertionError naming what has not come."""
-        rest = self._await_quiet()
+        rest = self._await_quiet(within_s=within_s)
         assert rest.quiet, f"not at rest after {rest.waited_s:.1f} s; still awaited: {'; '.join(rest.awaited[:5])}"
 
     def rested(self, *, within_s: float) -> bool:
@@ -291,8 +293,17 @@ class World:
         wanted = (message for message in reversed(self._tapped()) if message.what == "published" and message.queues)
         return next((message for message in wanted if message.type == type), None)
 
+    @contextmanager
+    def tap_written_down(self) -> Iterator[None]:
+        """For the duration of the block, write what the broker sees to the evidence while it sees it: for so much that
+        memory could not hold it. Only the latest is at hand then."""
+        with TapToFile(self.broker, self.run.scenario(self.name).tap_file) as self._to_file:
+            yield
+
     def _tapped(self) -> list[TapMessage]:
         """All that the broker has seen so far. Many threads may ask: what each takes out of the tap stays in order."""
+        if self._to_file is not None and self._to_file.at_work:
+            return list(self._to_file.latest)
         with self._tapping:
             if self._has("tap"):
                 self._tap += self.broker.drain_tap()
@@ -414,7 +425,14 @@ class World:
     # --- the end -----------------------------------------------------------------------------------------------
 
     def conclude(self, error: str | None) -> ScenarioVerdict:
-        """Heal what is still broken, wait for rest, write the evidence down, and let all properties judge it."""
+        """Write down how it ended, and let all properties judge it."""
+        directory = self.write_down(error)
+        verdict = judge(load_evidence(directory, self.target))
+        write_json(directory.verdict_file, verdict)
+        return verdict
+
+    def write_down(self, error: str | None) -> ScenarioDirectory:
+        """Heal what is still broken, wait for rest, write the evidence down."""
         if self._has("faults"):
             self.site.proxy.restore_all(self.target.edges)
         if self._rested_at != self._activity():
@@ -455,9 +473,9 @@ class World:
             received=self.sinks.received() if self._has("sinks") else (),
             schema=self.database.schema() if self._has("database") else Schema(),
             topology=self.site.node.topology() if self._has("faults") else Topology(),
+            tap_begun=self._to_file is not None,
         )
-        verdict = judge(load_evidence(directory, self.target))
-        write_json(directory.verdict_file, verdict)
+        self._forget()
         if self.stack.lacks:  # it goes on without us: no rule of ours stays behind, and no receiver that refuses
             self._clean_slate()
         for name, witness in (("sinks", self.sinks), ("database", self.database), ("broker", self.broker)):
@@ -466,7 +484,7 @@ class World:
         self._plain.close()
         for client in self._clients:
             client.close()
-        return verdict
+        return directory
 
     def _witnesses_missing(self) -> tuple[str, ...]:
         """By the names of what properties read. That nothing is broken here is no want: faults only excuse."""
@@ -474,8 +492,15 @@ class World:
         lacking = [what for what in self.stack.lacks if what != "faults"]
         return tuple(sorted(name for what in lacking for name in (what, *of.get(what, ()))))
 
-    def _await_quiet(self, *, stalled_s: float = STALLED_S) -> Rest:
-        self._rest = self._watch.await_quiet(within_s=WITHIN_S, stalled_s=stalled_s)
+    def _forget(self) -> None:
+        """What is written down is read again for judging: let there be room for it."""
+        self._tap.clear()
+        self._log.lines.clear()
+        self._watch.forget()
+        self.recording.operations.clear()
+
+    def _await_quiet(self, *, within_s: float = WITHIN_S, stalled_s: float = STALLED_S) -> Rest:
+        self._rest = self._watch.await_quiet(within_s=within_s, stalled_s=stalled_s)
         self._rested_at = self._activity() if self._rest.quiet else None
         return self._rest
 

@@ -1,4 +1,4 @@
-"""The bench's arithmetic: what it calls a percentile, a ratio, a rate of answers, and a target that was missed."""
+"""The bench's arithmetic: a ratio, a rate of answers, and a target that was missed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import asyncio
 
 import pytest
 
-from scenarios.bench.chain import Chain, percentile
+from scenarios.bench.chain import Chain
 from scenarios.bench.load import Order, drive
 from scenarios.bench.patches import Patches
 from scenarios.bench.relay import Relaying
 from scenarios.bench.run import Bench, figures_of
-
-
-@pytest.mark.parametrize(("share", "value"), [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (0.001, 1.0)])
-def test_a_percentile_is_one_of_the_samples(share: float, value: float) -> None:
-    assert percentile([float(number) for number in range(100, 0, -1)], share) == value
 
 
 def test_a_ratio_is_one_of_medians_so_that_a_single_disturbed_round_does_not_count() -> None:

@@ -67,12 +67,18 @@ def test_a_5xx_during_a_fault_or_soon_after_it_passes(second: int) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "place"),
-    [("cut", "pipeline→database"), ("SIGKILL", "postgres"), ("SIGSTOP", "rabbitmq"), ("restart", "crm")],
+    [
+        ("cut", "pipeline→database"),
+        ("SIGKILL", "postgres"),
+        ("SIGSTOP", "rabbitmq"),
+        ("restart", "crm"),
+        ("overload", "client"),
+    ],
 )
-def test_an_outage_is_no_reason_for_a_500(kind: str, place: str) -> None:
+def test_an_outage_or_an_overload_is_no_reason_for_a_500(kind: str, place: str) -> None:
     outage = replace(fault(place=place), kind=kind)
     finding = the_finding(explained(at(BEGAN, 500), outage))
-    assert finding.says == "POST /things was answered 500 while nothing was broken but a dependency"
+    assert finding.says == "POST /things was answered 500 while nothing was broken but what somebody has thought of"
     assert explained(at(BEGAN, 503), outage).status == "pass"
 
 

@@ -12,11 +12,12 @@ from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Result
 from harness.environment.failures import EnvironmentFailed
 from harness.evidence.clean import CleanRecord, CleanRun
-from harness.evidence.explored import Explored, Ran
+from harness.evidence.code_digest import code_digest
+from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import RunDirectory, write_json
 from reports.clean import bound, markdown, run_line
 from scenarios.kill_matrix import clean
-from scenarios.kill_matrix.clean import clean_runs, code_digest
+from scenarios.kill_matrix.clean import clean_runs
 from tests.conftest import Gauntlet
 
 RECORD = CleanRecord(seed=1, code="abc", began_at="2026-01-01", machine="m", workers=2, schedules=3)
@@ -28,43 +29,45 @@ RED = ScenarioVerdict(
 )  # fmt: skip
 
 
+CHAOS = msgspec.structs.replace(RED, scenario="test_random_chaos.py::test_a_drawn_schedule_breaks_no_promise[1]")
+
+
 class Ended:
     """Stands for the commands of a run: what they leave behind."""
 
-    def __init__(self, *gates: ScenarioVerdict, chaos: str = "pass") -> None:
-        self.gates, self.chaos = gates, chaos
+    def __init__(self, *scenarios: ScenarioVerdict) -> None:
+        self.scenarios = scenarios
         self.commands: list[list[str]] = []
 
     def __call__(self, words: list[str], run: RunDirectory) -> None:
         self.commands.append(words)
-        if words[0] == "gate":
-            verdict = RunVerdict(verdict=self.gates[-1].verdict, scenarios=self.gates)
-            write_json(run.verdict_file, verdict)
-        else:
-            ran = Ran(name="explore 1", schedule="cut", verdict=self.chaos, failed=("schema",))  # type: ignore[arg-type]
-            write_json(run.root / "explore.json", Explored(seed=1, ran=(ran,)))
+        write_json(run.verdict_file, RunVerdict(verdict=self.scenarios[-1].verdict, scenarios=self.scenarios))
+        for one in self.scenarios:
+            record = ScenarioRecord(name=one.scenario, stack="s", target="t", seed=1, since="", until="")
+            write_json(run.scenario(one.scenario).scenario_file, record)
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, folder: Path, ended: Ended, *, runs: int = 1, keep: bool = False) -> CleanRun:
     monkeypatch.setattr(clean, "_run", ended)
-    return list(clean_runs(RECORD, runs, folder, lambda number, part: None, keep=keep))[-1]
+    return list(clean_runs(RECORD, runs, folder, lambda number: None, keep=keep))[-1]
 
 
 def test_green_runs_raise_no_alarm_and_leave_no_evidence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert ran(monkeypatch, tmp_path, Ended(GREEN)).alarms == ()
     assert list(tmp_path.iterdir()) == []
     ran(monkeypatch, tmp_path, Ended(GREEN), keep=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["001-chaos", "001-gate"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["001"]
 
 
 def test_whatever_is_not_green_is_an_alarm_and_its_run_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     doubtful = ScenarioVerdict(scenario="c", verdict="unknown", results=())
-    run = ran(monkeypatch, tmp_path, Ended(GREEN, doubtful, RED, chaos="fail"))
+    run = ran(monkeypatch, tmp_path, Ended(GREEN, doubtful, RED, CHAOS))
     assert [(alarm.part, alarm.scenario, alarm.says) for alarm in run.alarms] == [
         ("gate", "c", "unknown"),
         ("gate", "b", "schema: a column is odd"),
-        ("chaos", "explore 1", "schema: cut"),
+        ("chaos", CHAOS.scenario, "schema: a column is odd"),
     ]
+    assert (run.scenarios, run.schedules) == (3, 1)
     assert {Path(alarm.run) for alarm in run.alarms} == set(tmp_path.iterdir())
 
 
@@ -72,7 +75,8 @@ def test_each_run_has_a_seed_of_its_own_and_no_bug_is_planted(monkeypatch: pytes
     ended = Ended(GREEN)
     ran(monkeypatch, tmp_path, ended, runs=3)
     seeds = [word for words in ended.commands for word in words if word.startswith("--seed")]
-    assert (len(seeds), len(set(seeds))) == (6, 3)
+    assert (len(seeds), len(set(seeds))) == (3, 3)
+    assert ended.commands[0][:6] == ["gate", "-q", "-n", "2", "--schedules", "3"]
     assert ended.commands[0][-3:] == ["--", "--deselect", "scenarios/test_canary.py"]
 
 
@@ -94,6 +98,19 @@ def test_a_record_of_other_code_is_not_continued(gauntlet: Gauntlet, tmp_path: P
     code, told = gauntlet("clean", "--run-dir", tmp_path)
     assert code == 3
     assert f"abc, now {code_digest()}" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "before"), [("--seed=2", "--seed 1"), ("-n3", "--workers 2"), ("--schedules=4", "--schedules 3")]
+)
+def test_a_record_is_not_continued_otherwise_than_it_was_begun(
+    gauntlet: Gauntlet, tmp_path: Path, option: str, before: str
+) -> None:
+    whole = (CleanRun(number=1, seed=1),)
+    write_json(tmp_path / "clean.json", msgspec.structs.replace(RECORD, code=code_digest(), runs=whole))
+    code, told = gauntlet("clean", "--runs", "1", "--run-dir", tmp_path, option)
+    assert (code, f"begun with {before}" in " ".join(told.split())) == (3, True), told
+    assert gauntlet("clean", "--runs", "1", "--run-dir", tmp_path)[0] == 0
 
 
 CATALOGUE = """

@@ -15,6 +15,8 @@ import pytest
 
 from harness.environment import faketime, keeper, provide
 from harness.environment.failures import EnvironmentFailed, MissingServers
+from harness.environment.leftovers import end_leftovers
+from harness.environment.leftovers import leftovers as left_behind
 from harness.environment.owner import Keeper
 from harness.environment.ports import PortLease
 from harness.environment.processes import ManagedProcess, ProcessRecord
@@ -148,6 +150,8 @@ def test_a_broker_that_is_too_old_counts_as_missing(monkeypatch: pytest.MonkeyPa
 _OWN_A_SLEEPER = """
 import os, subprocess, sys
 from harness.environment import faketime, keeper, provide
+from harness.environment.leftovers import end_leftovers
+from harness.environment.leftovers import leftovers as left_behind
 from harness.environment.owner import Keeper
 watch = Keeper()
 mark = {keeper.STACK: str(watch.state_dir), keeper.PROCESS: "sleeper", "PATH": os.environ["PATH"]}
@@ -274,6 +278,7 @@ def apt_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("GAUNTLET_RABBITMQ_BIN", str(tmp_path / "nothing"))
     monkeypatch.setenv("GAUNTLET_LIBFAKETIME", __file__)
+    monkeypatch.setenv("GAUNTLET_CHROMIUM", sys.executable)
     monkeypatch.setattr(provide, "_POLICY", policy)
     return log
 
@@ -313,3 +318,43 @@ def test_libfaketime_is_installed_where_it_may_and_a_stack_comes_up_without(
     assert provide.provide(on_step=said.append).rabbitmq.exists()
     assert "faketime" in apt_log.read_text() or "update" in apt_log.read_text()
     assert any("going on without" in one for one in said)
+
+
+def test_what_a_killed_keeper_left_is_told_of_and_swept_and_what_lives_is_not(tmp_path: Path) -> None:
+    alive, dead = Keeper(), Keeper()
+    try:
+        process = _process(dead, tmp_path, "sleep 60")
+        process.start()
+        assert not [one for one in left_behind() if one.stack in (alive.state_dir, dead.state_dir)]
+        (keeper_pid,) = (pid for pid in keeper.tree([os.getpid()]) if _holds(pid, dead.state_dir / keeper.LOCK))
+        os.kill(keeper_pid, signal.SIGKILL)
+        eventually(lambda: not keeper.is_kept(dead.state_dir), within_s=5, describe="the keeper to be dead")
+        assert {one.kind for one in left_behind() if one.stack == dead.state_dir} == {"state folder", "process"}
+        end_leftovers()
+        assert not dead.state_dir.exists()
+        assert not process.alive
+        assert alive.state_dir.exists()
+    finally:
+        alive.close()
+        dead.close()
+
+
+def _holds(pid: int, file: Path) -> bool:
+    try:
+        return any(link.readlink() == file for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def test_one_that_is_nice_to_have_and_cannot_be_had_keeps_no_other_away(
+    apt_log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("GAUNTLET_RABBITMQ_BIN")
+    for variable in ("GAUNTLET_LIBFAKETIME", "GAUNTLET_CHROMIUM"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    unable = f"#!/bin/sh\necho $@ >> {apt_log}\ncase $* in *faketime) exit 100; esac\n"
+    (tmp_path / "apt-get").write_text(unable, encoding="utf-8")
+    monkeypatch.setattr(provide, "_install_toxiproxy", lambda say: None)
+    assert provide.provide().rabbitmq.exists()
+    assert "install -q -y --no-install-recommends chromium" in apt_log.read_text().splitlines()

@@ -19,10 +19,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from harness.environment.boot import boot, down, leftovers, sweep
 from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import Killable, Pausable, Restartable
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import boot, down, leftovers, sweep
 from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.environment.waiting import eventually
 from harness.evidence.evidence import process_starts
@@ -47,7 +47,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Web).ser
 _OWNER = """
 import sys
 from pathlib import Path
-from harness.environment.native import boot
+from harness.environment.boot import boot
 from tests.test_environment_native import tiny_target
 root = Path(sys.argv[1])
 with boot(tiny_target(), run_dir=root / sys.argv[2], name="main", source_root=root) as stack:
@@ -79,7 +79,7 @@ def tiny_target() -> Target:
     )
 
 
-def _source(folder: Path, *, service: str = _SERVICE) -> Path:
+def source_of_tiny_target(folder: Path, *, service: str = _SERVICE) -> Path:
     """The source tree of the tiny target."""
     (folder / "web.sql").write_text(_SCHEMA, encoding="utf-8")
     (folder / "web.py").write_text(service, encoding="utf-8")
@@ -88,7 +88,7 @@ def _source(folder: Path, *, service: str = _SERVICE) -> Path:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _source(tmp_path_factory.mktemp("tiny"))
+    return source_of_tiny_target(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -268,14 +268,14 @@ def test_the_firehose_copies_what_is_published_and_hides_no_unroutable_message(s
 
 
 def test_many_ask_the_broker_node_at_once_and_each_is_answered(stack: Stack) -> None:
-    node = BrokerNode(stack.broker.record)
+    node = BrokerNode(stack.broker)
     with ThreadPoolExecutor(4) as several:
         assert list(several.map(lambda _: node.has_alarm(), range(40))) == [False] * 40
 
 
 @pytest.mark.parametrize("program", ["erl_call", "rabbitmqctl"])
 def test_the_broker_node_knows_its_topology(stack: Stack, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    node, which = BrokerNode(stack.broker.record), shutil.which
+    node, which = BrokerNode(stack.broker), shutil.which
     monkeypatch.setattr(shutil, "which", lambda name, **where: which(name, **where) if name == program else None)
     arguments = {"x-queue-type": "quorum", "x-message-ttl": 500, "x-single-active-consumer": True}
     with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
@@ -384,7 +384,7 @@ def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(root: P
 
 
 def test_a_service_that_cannot_start_fails_the_boot_with_its_last_words_and_leaves_nothing(tmp_path: Path) -> None:
-    source = _source(tmp_path, service="raise SystemExit('no settings, no service')")
+    source = source_of_tiny_target(tmp_path, service="raise SystemExit('no settings, no service')")
     failing = boot(tiny_target(), run_dir=tmp_path / "run", name="main", source_root=source)
     with pytest.raises(EnvironmentFailed, match=r"(?s)web ended \(exit code 1\).*no settings, no service"), failing:
         pytest.fail("it came up")

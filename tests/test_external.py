@@ -21,6 +21,7 @@ from harness.contract.log_lines import Line
 from harness.environment import external, ports
 from harness.environment.external import attach, lacks
 from harness.environment.failures import EnvironmentFailed
+from harness.environment.native import NativeServers
 from harness.environment.plan import plan
 from harness.environment.servers import find_servers
 from harness.environment.stack import Stack
@@ -335,8 +336,8 @@ def test_a_stack_that_is_up_is_told_in_a_target_file_without_its_secrets(
 ) -> None:
     with closing(ports.PortLease()) as lease:
         stack = plan(
-            load_target(), find_servers(), take_port=lease.take, state_dir=tmp_path, run_dir=tmp_path / "run",
-            name="up", source_root=PROJECT_ROOT,
+            load_target(), NativeServers(find_servers()), take_port=lease.take, name="up",
+            state_dir=tmp_path, run_dir=tmp_path / "run", source_root=PROJECT_ROOT,
         )  # fmt: skip
     credentials = write_target_file(tmp_path / "up.toml", stack, DEFAULT_TARGET)
     text = (tmp_path / "up.toml").read_text(encoding="utf-8")

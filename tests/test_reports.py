@@ -102,9 +102,13 @@ def test_a_doubt_is_shown_as_unknown_and_too_many_are_counted() -> None:
     assert "… and 2 more doubts" in many
 
 
-def test_a_green_run_shows_a_line_for_each_property_its_verdict_and_how_to_judge_it_again() -> None:
+def test_a_green_run_shows_every_property_its_verdict_and_how_to_judge_it_again_on_half_a_screen() -> None:
     text = run_text(run_of(judge(happy_evidence())), Path("runs/1"))
-    assert all(f"  {prop.name:<24}" in text for prop in ALL)
+    assert all(f"✓ {prop.name} " in text or f"· {prop.name} " in text for prop in ALL)
+    assert "✓ stage_chain " in text
+    assert "· one_winner " in text
+    assert len(text.splitlines()) <= 18
+    assert max(map(len, text.splitlines())) <= 80
     assert "verdict: PASS   1 scenarios, 0 not green" in text
     assert "gauntlet check runs/1" in text
     assert "gauntlet show" not in text
@@ -113,7 +117,7 @@ def test_a_green_run_shows_a_line_for_each_property_its_verdict_and_how_to_judge
 
 def test_a_run_of_which_one_property_alone_was_asked_shows_that_one() -> None:
     text = run_text(run_of(verdict_of()), Path("x"))
-    assert "  stage_chain" in text
+    assert "✓ stage_chain" in text
     assert "one_winner" not in text
 
 
@@ -163,7 +167,7 @@ def test_a_property_that_a_later_version_no_longer_knows_is_still_counted() -> N
     old = ScenarioVerdict(
         scenario="old", verdict="pass", results=(Result(property="bygone", status="pass", seen=1, floor=0),)
     )
-    assert "  bygone " in run_text(run_of(old), Path("x"))
+    assert "✓ bygone " in run_text(run_of(old), Path("x"))
 
 
 def test_a_fuzz_run_shows_its_requests_by_operation_and_every_mistake() -> None:
@@ -177,3 +181,23 @@ def test_a_fuzz_run_shows_its_requests_by_operation_and_every_mistake() -> None:
         "FAIL   12 requests, 1 server errors, 1 mistakes, 30 log lines read",
     ]
     assert fuzz_text({"crm GET /leads": 5}, 0, 30, []).splitlines()[-1].startswith("PASS   5 requests")
+
+
+def test_of_a_run_the_gravest_cause_is_told_in_full_and_of_the_others_where_to_look() -> None:
+    other = another(says="a name is logged", severity="minor", correlation_id="c-2", trace=("the other's step",))
+    text = run_text(run_of(verdict_of(FINDING, other)), Path("runs/1"))
+    assert "      │ ✗ MISSING  event.stored" in text
+    brief = text.partition("✗ 2. MINOR: a name is logged\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in brief.splitlines()] == ["where", "again", "look"]
+    assert "the other's step" in scenario_text(verdict_of(FINDING, other))
+
+
+def test_what_pytest_said_is_shown_where_nothing_else_tells_why() -> None:
+    said = {"a scenario": "\n".join(f"line {n}" for n in range(20)), "canary": "E   AssertionError: it lived"}
+    mistaken = msgspec.structs.replace(verdict_of(), verdict="fail", error="AssertionError: no")
+    text = run_text(run_of(mistaken, failures=("canary",)), Path("x"), said=said)
+    assert "      │ line 19\n" in text
+    assert "line 11\n" not in text
+    assert "  ✗ canary\n      │ E   AssertionError: it lived" in text
+    broken = msgspec.structs.replace(verdict_of(FINDING), error="AssertionError: no")
+    assert "line 19" not in run_text(run_of(broken), Path("x"), said=said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -46,3 +47,19 @@ def test_what_cannot_be_run_here_is_left_out_with_the_command_that_mends_it(monk
     count, told = collected("--nightly")
     assert count == 0
     assert re.search(r"left out: \d+ scenarios, not applicable here, .*apt-get install faketime", told)
+
+
+def test_random_chaos_is_collected_only_as_often_as_it_is_asked_for() -> None:
+    def drawn(*arguments: str) -> int:
+        return collected("-k", "drawn_schedule", *arguments, of="")[1].count("test_random_chaos.py::")
+
+    assert (drawn(), drawn("--schedules", "3")) == (0, 3)
+
+
+def test_canaries_are_as_far_from_each_other_as_they_can_be() -> None:
+    """Workers begin with equal shares of what is collected, in its order."""
+    _, told = collected(of="")
+    items = [line for line in told.splitlines() if "::" in line]
+    places = [place for place, item in enumerate(items) if item.startswith("scenarios/test_canary.py")]
+    apart = len(items) // len(places)
+    assert all(abs(later - earlier - apart) <= 1 for earlier, later in itertools.pairwise(places)), places

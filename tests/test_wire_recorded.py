@@ -16,7 +16,7 @@ from psycopg import errors
 
 from chaos.proxy.client import FaultProxy
 from chaos.proxy.triggers import Trigger
-from harness.environment.native import boot
+from harness.environment.boot import boot
 from harness.environment.servers import PROXY
 from harness.environment.stack import Stack
 from harness.environment.waiting import eventually

@@ -54,7 +54,7 @@ def injected(
     The block attests its hits; without any, the scenario's evidence does not suffice.
     """
     attestation = Attestation()
-    with ExitStack() as undoing:
+    with site.recording.broken(f"{kind} on {place}"), ExitStack() as undoing:
         undoing.callback(undo)
         injected_at = wall_now()
         effect()

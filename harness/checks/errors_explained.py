@@ -2,7 +2,8 @@
 
 A healthy system says no such thing: each event is taken by the broker, and then not published again. A confirm that
 does not come in time is no trouble of its own: a slow machine is reason enough.
-An outage is no reason for a 500, which is an error that nobody has thought of: outages have been thought of (503).
+Neither an outage nor an overload is a reason for a 500, which is an error that nobody has thought of: of these,
+somebody has (503).
 Lines about the process are left out: while a stack comes up, services complain of a broker that is not there yet.
 """
 
@@ -15,7 +16,7 @@ from harness.checks.verdict import Finding, Property, Result, answer
 from harness.contract.log_lines import EventDeadLettered, EventPublished, HttpRequestCompleted, InBand, kind_of
 from harness.evidence.evidence import Evidence
 from harness.evidence.outages import outages
-from harness.evidence.records import PLANTED, Fault
+from harness.evidence.records import OVERLOAD, PLANTED, Fault
 
 NAME = "errors_explained"
 Shadow = tuple[datetime, datetime]
@@ -27,7 +28,8 @@ def check(evidence: Evidence) -> Result:
     """Faults explain by time, not by place: what is cut here is felt there. A message of ours breaks nothing."""
     breaking = [fault for fault in evidence.faults if not fault.kind.startswith(PLANTED)]
     outage = {id(outage.fault) for outage in outages(evidence.target, breaking)}
-    unforeseen = [_shadow(fault) for fault in breaking if id(fault) not in outage]
+    foreseen = [fault for fault in breaking if id(fault) in outage or fault.kind == OVERLOAD]
+    unforeseen = [_shadow(fault) for fault in breaking if fault not in foreseen]
     findings = list(_findings(evidence, [_shadow(fault) for fault in breaking], unforeseen))
     seen = len(evidence.of(HttpRequestCompleted))
     answered = sum(operation.http_status is not None for operation in evidence.operations)
@@ -48,7 +50,7 @@ def _findings(evidence: Evidence, shadows: Sequence[Shadow], unforeseen: Sequenc
         shadowed = _lies_in(moment, shadows)
         if (shadowed and not surprised) or _lies_in(moment, unforeseen):
             continue
-        broken = "was broken but a dependency" if shadowed else "was broken"
+        broken = "was broken but what somebody has thought of" if shadowed else "was broken"
         yield Finding(
             property=NAME,
             says=f"{says} while nothing {broken}",

@@ -13,7 +13,7 @@ from harness.contract.log_lines import InBand
 from harness.evidence.evidence import Evidence, load_evidence
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import EvidenceError, RunDirectory, ScenarioDirectory, read_json
-from harness.target import load_target
+from harness.target import Target, load_target
 from harness.trace.findings import FlowFinding, judge_flow
 from harness.trace.flow import Flow
 
@@ -41,8 +41,12 @@ def find_flow(run: RunDirectory, beginning: str) -> OneFlow:
         some = ", ".join(sorted(found)[:MOST_NAMED])
         raise EvidenceError(f"{len(found)} flows of {run.root} begin with {beginning!r}, such as {some}")
     ((correlation_id, directory),) = found.items()
-    target = load_target(Path(read_json(run.run_file, RunRecord).target_file))
-    return _one_flow(load_evidence(directory, target), correlation_id)
+    return flow_of(load_evidence(directory, target_of(run)), correlation_id)
+
+
+def target_of(run: RunDirectory) -> Target:
+    """The system that a run was pointed at. Raises EvidenceError, TargetError."""
+    return load_target(Path(read_json(run.run_file, RunRecord).target_file))
 
 
 def _mentions(run: RunDirectory, beginning: str) -> Iterator[tuple[str, ScenarioDirectory]]:
@@ -87,7 +91,8 @@ def _content(path: Path) -> bytes:
         raise EvidenceError(f"{path}: {error}") from error
 
 
-def _one_flow(evidence: Evidence, correlation_id: str) -> OneFlow:
+def flow_of(evidence: Evidence, correlation_id: str) -> OneFlow:
+    """One flow of a scenario, judged as ``trace_complete`` judges it."""
     lines = [line for line in evidence.lines if isinstance(line, InBand) and line.correlation_id == correlation_id]
     if not lines:
         return OneFlow(correlation_id, evidence, None)

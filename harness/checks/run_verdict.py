@@ -20,7 +20,7 @@ from harness.target import Target, load_target
 
 class RunRecord(Struct, frozen=True, kw_only=True):
     """What a run was: written when it begins, so that an interrupted run can be read as well. ``whole``: a full gate,
-    which has to exercise every property."""
+    which has to exercise every property. ``code``: a digest of the system's code and ours (older runs do not tell)."""
 
     seed: int
     target_file: str
@@ -28,6 +28,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     began_at: str
     command: tuple[str, ...] = ()
     whole: bool = False
+    environment: str = "native"
+    code: str = ""
     environment_failure: str | None = None
 
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.checks.verdict import Finding, Property, Result, answer
-from harness.checks.versions import Register, Sighting, entity_of, sightings, tells_a_version
+from harness.checks.versions import Register, Sighting, register_of, sightings, tells_a_version
 from harness.evidence.evidence import Evidence
 
 NAME = "session_monotonic"
@@ -27,7 +27,11 @@ def check(evidence: Evidence) -> Result:
         for (session, register), seen in sessions.items()
         for before, after in _steps_back(seen)
     ]
-    asked = Counter((op.session, entity_of(op)) for op in evidence.operations if op.session and tells_a_version(op))
+    asked = Counter(
+        (operation.session, register_of(operation))
+        for operation in evidence.operations
+        if operation.session and tells_a_version(operation)
+    )
     return answer(NAME, seen=_repeated(map(len, sessions.values())), floor=_repeated(asked.values()), findings=findings)
 
 

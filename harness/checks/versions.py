@@ -46,6 +46,12 @@ def entity_of(operation: Operation) -> tuple[str, str] | None:
     return (operation.entity_type, str(entity_id)) if operation.entity_type and entity_id else None
 
 
+def register_of(operation: Operation) -> Register | None:
+    """What it is told the version of, if that is one thing: of one lead, crm and the pipeline tell different ones."""
+    entity = entity_of(operation)
+    return None if entity is None else Register(_asked(operation), *entity)
+
+
 def tells_a_version(operation: Operation) -> bool:
     """Whether its answer has to hold a version: it changed one lead or deal, or looked at one (not at a list)."""
     looked = operation.action == "read" and "items" not in operation.answer
@@ -70,11 +76,11 @@ def sightings(evidence: Evidence) -> Iterator[Sighting]:
 
 
 def _acknowledged(operation: Operation) -> Iterator[Sighting]:
-    entity, version = entity_of(operation), operation.answer.get("version")
-    if entity is None or not isinstance(version, int):
+    register, version = register_of(operation), operation.answer.get("version")
+    if register is None or not isinstance(version, int):
         return
     made = operation.action.startswith("create") or bool(operation.answer.get("changed"))
-    yield Sighting(Register(_asked(operation), *entity), "made" if made else "saw", version, operation)
+    yield Sighting(register, "made" if made else "saw", version, operation)
 
 
 def _asked(operation: Operation) -> str:

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Literal
@@ -29,6 +29,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # what matters comes as an
 
 FIREHOSE = "amq.rabbitmq.trace"
 TAP = "gauntlet.tap"
+_TAPPED = ("publish.#", "deliver.#")
 _MOVED_WITHIN_S = 3.0
 
 
@@ -74,13 +75,19 @@ class Broker:
         """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
         with self._channel() as channel:
             channel.queue_declare(self._tap, durable=True, arguments={"x-queue-type": "quorum"})
-            for what in ("publish.#", "deliver.#"):
+            for what in _TAPPED:
                 channel.queue_bind(self._tap, FIREHOSE, what)
 
     def close_tap(self) -> None:
         """Copy no more, and take the queue of copies away."""
         with self._channel() as channel:
             channel.queue_delete(self._tap)
+
+    def shut_tap(self) -> None:
+        """Copy no more."""
+        with self._channel() as channel:
+            for what in _TAPPED:
+                channel.queue_unbind(self._tap, FIREHOSE, what)
 
     def drain_tap(self) -> list[TapMessage]:
         """Take everything out of the tap, oldest first."""
@@ -89,6 +96,39 @@ class Broker:
                 _tap_message(method.routing_key, properties.headers or {}, body)
                 for method, properties, body in _take_all(channel, self._tap, auto_ack=True)
             ]
+
+    @contextmanager
+    def tap_stream(self) -> Iterator[Callable[[float], list[TapMessage]]]:
+        """Take everything out of the tap as it comes, for the duration of the block.
+
+        Yields a question: what has come since it was asked last, with so many seconds of patience for the first of it?
+        """
+        came: list[TapMessage] = []
+
+        def take(channel: BlockingChannel, method: Any, properties: Any, body: bytes) -> None:
+            came.append(_tap_message(method.routing_key, properties.headers or {}, body))
+
+        def ask(patience_s: float) -> list[TapMessage]:
+            connection.process_data_events(patience_s)
+            taken = came.copy()
+            came.clear()
+            return taken
+
+        with self._connection() as connection:
+            connection.channel().basic_consume(self._tap, take, auto_ack=True)
+            yield ask
+
+    @contextmanager
+    def depths(self) -> Iterator[Callable[[], dict[str, int]]]:
+        """For the duration of the block, yields a question: how many messages are ready in each queue that is there?"""
+        with self._connection() as connection:
+            channel = connection.channel()
+
+            def ask() -> dict[str, int]:
+                queues = self._target.broker.queues
+                return {queue: channel.queue_declare(queue, passive=True).method.message_count for queue in queues}
+
+            yield ask
 
     def resting(self) -> list[RestingMessage]:
         """What lies in the target's queues. Everything is given back when the channel closes."""

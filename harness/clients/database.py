@@ -79,6 +79,19 @@ class Database:
         """Outbox rows that no relay has published yet."""
         return self._count("outbox", "NOT sent")
 
+    @contextmanager
+    def backlog(self) -> Iterator[Callable[[], tuple[int, float]]]:
+        """For the duration of the block, yields a question: how many outbox rows are unsent, and the oldest's age in
+        seconds?"""
+        query = self._target.database.backlog.encode()
+        with self._connect(autocommit=True) as connection:
+
+            def ask() -> tuple[int, float]:
+                row = connection.execute(query).fetchone() or {}
+                return int(row["unsent"]), float(row["oldest_s"])
+
+            yield ask
+
     def undelivered_alerts(self) -> int:
         """Alerts that are still to be sent."""
         return self._count("alerts", "NOT delivered")

@@ -11,21 +11,25 @@ import itertools
 import json
 import os
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.processes import ProcessRecord
+from harness.environment.processes import Supervised
 from harness.environment.rabbitmq import MEMORY_LIMIT, NODE, USER, VHOST
 from harness.environment.waiting import eventually
 from harness.evidence.records import Topology
 
 _WITHIN_S = 30.0
 _calls = itertools.count()
+_ERL_CALL = (
+    "/usr/lib/erlang/bin/erl_call",
+    "/opt/erlang/lib/erlang/lib/erl_interface-*/bin/erl_call",
+    "/usr/local/lib/erlang/lib/erl_interface-*/bin/erl_call",
+)
+"""Where packages and images put it that do not put it on the search path."""
 _POLICY = "gauntlet"
 _NO_LIMIT = 1_000_000
 _NO_SUCH_POLICY = '{error_string,"Parameterdoesnotexist"}'
@@ -50,36 +54,29 @@ acknowledges=>proplists:get_value(ack_required,C),prefetch=>proplists:get_value(
 
 @dataclass(frozen=True, slots=True)
 class BrokerNode:
-    """Made of the process's record alone: it may be asked as long as the node runs."""
+    """May be asked as long as the node runs."""
 
-    record: ProcessRecord
+    process: Supervised
 
     def evaluate(self, expression: str) -> str:
         """What the node makes of an Erlang expression, without blanks. Raises EnvironmentFailed for an exception."""
-        program = shutil.which("erl_call", path=f"{self.record.environment['PATH']}:/usr/lib/erlang/bin")
+        program = self.process.find_beside("erl_call", *_ERL_CALL)
         if program:  # it reads the cookie from its HOME, which is the node's
             # A name of its own for each call: of two with one name at a time the node lets only the first in, and the
             # names that erl_call draws for itself (-r) are those of whoever draws in the same moment.
             name = f"gauntlet-{os.getpid()}-{next(_calls)}"
-            command, asked = [program, "-h", name, "-n", NODE, "-e"], f"{expression}.\n"
+            command, told = [program, "-h", name, "-n", NODE, "-e"], f"{expression}.\n"
         else:
-            command, asked = [str(self.record.cwd / "sbin" / "rabbitmqctl"), "-n", NODE, "eval", f"{expression}."], ""
-        done = subprocess.run(
-            command,
-            input=asked,
-            env=self.record.environment,
-            cwd=self.record.cwd,
-            capture_output=True,
-            text=True,
-            timeout=_WITHIN_S,
-            check=False,
-        )
-        told = re.sub(r"\s+", "", done.stdout) if not done.returncode else ""
+            scripts = self.process.record.environment.get("RABBITMQ_SCRIPTS_DIR")
+            ctl = f"{scripts}/rabbitmqctl" if scripts else "rabbitmqctl"
+            command, told = [ctl, "-n", NODE, "eval", f"{expression}."], ""
+        done = self.process.run_beside(command, told=told, within_s=_WITHIN_S)
+        said = re.sub(r"\s+", "", done.said) if not done.exit_code else ""
         if program:
-            told = told.removeprefix("{ok,").removesuffix("}") if told.startswith("{ok,") else ""
-        if not told:
-            raise EnvironmentFailed(f"{NODE} did not evaluate {expression}: {(done.stdout + done.stderr).strip()}")
-        return told
+            said = said.removeprefix("{ok,").removesuffix("}") if said.startswith("{ok,") else ""
+        if not said:
+            raise EnvironmentFailed(f"{NODE} did not evaluate {expression}: {(done.said + done.complained).strip()}")
+        return said
 
     def set_memory_alarm(self, *, on: bool) -> None:
         """Let the node believe that it has used up its memory: it then stops to read from whoever publishes."""

@@ -137,6 +137,7 @@ def _stack(
         records=records,
         tap=f"{TAP}.{uuid4()}",
         lacks=lacking,
+        environment="external",
     )
     stack.log_dir.mkdir(parents=True, exist_ok=True)
     stack.file.parent.mkdir(parents=True, exist_ok=True)

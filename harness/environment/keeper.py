@@ -4,7 +4,8 @@ The owner may crash, be killed with -9, or be stopped in the middle of starting 
 registered beforehand covers the moment between a fork and the note about it. So nothing is registered. Every process
 of a stack carries the stack's state folder in its environment and hands it on to its children, and a process is ours
 if it does so, or if it is a database backend that works inside that folder (those overwrite their environment). A
-reused process id can therefore never be mistaken for one of ours.
+reused process id can therefore never be mistaken for one of ours. What is no process of this machine (containers) is
+ended by a command that stands in the state folder, in the file AT_END, before the first of it is made.
 
 Standard library only: it runs as ``python -I -S keeper.py`` to start within milliseconds, and the harness imports the
 same functions for a clean stop, so that there is one way to end a stack and it is used every time.
@@ -14,10 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import json
 import os
 import select
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterable
@@ -27,7 +31,13 @@ STACK = "GAUNTLET_STACK"
 PROCESS = "GAUNTLET_PROCESS"
 STOP_SIGNAL = "GAUNTLET_STOP_SIGNAL"
 RELEASE = b"release\n"
+AT_END = "at-end.json"
+KEPT = "kept"
+"""In the state folder of a stack that stays up without a keeper; it says where the stack is written down."""
 GRACE_S = 2.0
+LOCK = "keeper"
+"""In the state folder: locked by the keeper as long as it lives."""
+_AT_END_WITHIN_S = 20.0
 _GIVE_UP_AFTER_S = 10.0
 _LOOK_EVERY_S = 0.02
 _IPC_RMID = 0
@@ -42,6 +52,20 @@ def state_folders(holding: str) -> list[Path]:
     """A file of that name in each state folder of this user that has one."""
     prefix = Path(state_folder_prefix())
     return list(prefix.parent.glob(f"{prefix.name}*/{holding}"))
+
+
+def is_kept(state: Path) -> bool:
+    """Whether a stack is to be there: its keeper lives (or is about to lock its folder), or it was asked to stay."""
+    if (state / KEPT).exists():
+        return True
+    try:
+        with (state / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return state.exists()
+    return False
 
 
 def members(state: Path, process: str | None = None) -> dict[int, int]:
@@ -83,6 +107,23 @@ def end_everything(state: Path, *, grace_s: float = GRACE_S) -> None:
             if time.monotonic() >= force_at or pid not in asked:
                 send(pid, signal.SIGKILL, state)
         time.sleep(_LOOK_EVERY_S)
+
+
+def run_at_end(state: Path) -> None:
+    """Run what was left to be run at the end, if anything. Where that takes long, it goes on by itself."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        order = json.loads((state / AT_END).read_bytes())
+        process = subprocess.Popen(
+            order["argv"],
+            env=order["environment"],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_AT_END_WITHIN_S)
 
 
 def send(pid: int, number: int, state: Path) -> None:
@@ -174,12 +215,15 @@ def main() -> None:
     os.umask(0o077)
     owner = os.pidfd_open(os.getppid())
     state = Path(tempfile.mkdtemp(dir="/tmp", prefix=Path(state_folder_prefix()).name))
+    lock = os.open(state / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as long as it is held, we live
     state.chmod(0o711)  # the database's user passes through it, and reads nothing
     with contextlib.suppress(OSError):  # an owner that is gone already is noticed below
         os.write(1, f"{state}\n".encode())
     os.close(1)
     if _owner_is_gone(owner):
         end_everything(state)
+        run_at_end(state)
         remove(state)
 
 

@@ -1,179 +1,66 @@
-"""The native environment: a complete private stack as plain processes on this machine, without any container.
-
-``boot`` lasts as long as a ``with`` block; ``up`` stays until ``down``. The volatile part (data folders, sockets) lies
-in a state folder under /tmp, the evidence in the run directory.
-"""
+"""Servers as plain processes of this machine, private to a stack, without any container."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
-from harness.environment import keeper, postgres, proxies, rabbitmq, sinks
-from harness.environment.owner import Keeper
-from harness.environment.plan import database_url, plan, upstreams
-from harness.environment.ports import PortLease
-from harness.environment.processes import ManagedProcess
-from harness.environment.servers import Servers, find_servers
-from harness.environment.stack import Stack, load_stack, stacks_of
-from harness.target import PROJECT_ROOT, Target
+from harness.environment import postgres, proxies, rabbitmq
+from harness.environment.foundation import EnvironmentName
+from harness.environment.processes import ProcessRecord
+from harness.environment.servers import ProxyServer, Servers
+from harness.environment.stack import Stack
 
-OnStep = Callable[[str], None]
-
-_KEPT = "kept"
+_MAPPER, _NODE = "epmd", "broker node"
 
 
-@contextmanager
-def boot(
-    target: Target, *, run_dir: Path, name: str, source_root: Path = PROJECT_ROOT, on_step: OnStep | None = None
-) -> Iterator[Stack]:
-    """A stack for as long as the ``with`` block lasts; whatever happens to this process, nothing of it stays.
+@dataclass(frozen=True, slots=True)
+class NativeServers:
+    """The programs that were found, as the foundation of a stack. Its data lies in the state folder."""
 
-    ``on_step`` is told of progress, from several threads. Raises MissingServers or EnvironmentFailed.
-    """
-    with _owned(target, run_dir, name, source_root, on_step or _unheard) as (stack, _):
-        yield stack
+    servers: Servers
+    name: EnvironmentName = "native"
+    ends: tuple[str, ...] = (_MAPPER, _NODE)
 
+    @property
+    def proxy_server(self) -> ProxyServer:
+        return self.servers.proxy_server
 
-def up(
-    target: Target, *, run_dir: Path, name: str, source_root: Path = PROJECT_ROOT, on_step: OnStep | None = None
-) -> Stack:
-    """A stack that stays when this process ends, until ``down``."""
-    with _owned(target, run_dir, name, source_root, on_step or _unheard) as (stack, watch):
-        (stack.state_dir / _KEPT).write_text(str(stack.file), encoding="utf-8")
-        watch.release()
-    return stack
+    def records(self, stack: Stack) -> tuple[ProcessRecord, ...]:
+        """The broker comes with the port mapper that it insists on."""
+        state_dir, port = stack.state_dir, stack.port
+        return (
+            rabbitmq.epmd_record(self.servers, state_dir=state_dir, epmd_port=port(_MAPPER)),
+            rabbitmq.record(
+                self.servers,
+                state_dir=state_dir,
+                port=port("broker"),
+                node_port=port(_NODE),
+                epmd_port=port(_MAPPER),
+                url=stack.broker_url,
+            ),
+            postgres.record(self.servers, state_dir=state_dir, port=port("database")),
+            proxies.record(
+                state_dir=state_dir, port=port(proxies.NAME), toxiproxy=self.servers.toxiproxy, server=self.proxy_server
+            ),
+        )
 
+    def start_broker(self, stack: Stack) -> None:
+        """Return when the broker answers."""
+        mapper = stack.processes[rabbitmq.EPMD]
+        mapper.start()
+        password = stack.passwords[rabbitmq.USER]
+        rabbitmq.lay_out(self.servers, state_dir=stack.state_dir, port=stack.port("broker"), password=password)
+        mapper.await_ready()
+        stack.broker.start()
+        stack.broker.await_ready()
 
-def down(run_dir: Path | None = None) -> list[Path]:
-    """End the stacks of a run, or else the newest one that this user keeps up. Says which (their files); maybe none."""
-    if run_dir is not None:
-        return sweep(run_dir)
-    notes = sorted(keeper.state_folders(_KEPT), key=lambda note: -note.stat().st_mtime)
-    return [_end_kept(note) for note in notes[:1]]
-
-
-def sweep(run_dir: Path) -> list[Path]:
-    """End whatever stacks of a run still live, also those whose owner crashed. Says which (their files)."""
-    living = [stack for stack in stacks_of(run_dir) if stack.state_dir.exists() or stack.running()]
-    for stack in living:
-        stack.end()
-        keeper.remove(stack.state_dir)
-    return [stack.file for stack in living]
-
-
-def leftovers(run_dir: Path) -> dict[int, str]:
-    """Process id → what it is, of everything that stacks of a run started and that still runs."""
-    return {pid: f"{stack.name}/{name}" for stack in stacks_of(run_dir) for pid, name in stack.running().items()}
-
-
-def _unheard(step: str) -> None:
-    """Nobody asked."""
-
-
-@contextmanager
-def _owned(
-    target: Target, run_dir: Path, name: str, source_root: Path, on_step: OnStep
-) -> Iterator[tuple[Stack, Keeper]]:
-    """A stack that is up, and ends with the block unless its keeper was released."""
-    servers = find_servers()
-    with closing(PortLease()) as lease, closing(Keeper()) as watch:
-        places = {"run_dir": run_dir.resolve(), "state_dir": watch.state_dir, "source_root": source_root.resolve()}
-        stack = plan(target, servers, name=name, take_port=lease.take, **places)
-        try:
-            _bring_up(target, servers, stack, lease, on_step)
-            yield stack, watch
-        finally:
-            if not watch.released:
-                stack.end()
-
-
-def _end_kept(note: Path) -> Path:
-    """The state folder alone says what to end: a run directory that was deleted meanwhile must not save its stack."""
-    file = Path(note.read_text(encoding="utf-8"))
-    if file.exists():
-        load_stack(file).end()
-    keeper.end_everything(note.parent)
-    keeper.remove(note.parent)
-    return file
-
-
-def _bring_up(target: Target, servers: Servers, stack: Stack, lease: PortLease, on_step: OnStep) -> None:
-    """Start everything at once, except that services wait for their database and their proxies."""
-    futures: list[Future[None]] = []
-    with ThreadPoolExecutor(thread_name_prefix=f"boot {stack.name}") as pool:
-        try:
-            broker = pool.submit(_bring_up_broker, servers, stack, on_step)
-            database = pool.submit(_bring_up_database, target, servers, stack, on_step)
-            between = pool.submit(_bring_up_proxies, target, stack, lease, on_step)
-            futures += [broker, database, between, pool.submit(_bring_up_sinks, stack, on_step)]
-            _done([database, between])
-            futures += [pool.submit(_bring_up_service, stack.processes[name], on_step) for name in stack.services]
-            _done(futures)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            while wait(futures, timeout=0.05).not_done:  # without their processes they have nothing to wait for
-                keeper.end_everything(stack.state_dir, grace_s=0)
-            raise
-
-
-def _done(futures: list[Future[None]]) -> None:
-    for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-        future.result()
-
-
-def _bring_up_broker(servers: Servers, stack: Stack, on_step: OnStep) -> None:
-    mapper = stack.processes[rabbitmq.EPMD]
-    mapper.start()
-    port = int(stack.addresses["broker"].rpartition(":")[2])
-    rabbitmq.lay_out(servers, state_dir=stack.state_dir, port=port, password=stack.passwords[rabbitmq.USER])
-    mapper.await_ready()
-    stack.broker.start()
-    stack.broker.await_ready()
-    on_step("message broker is ready")
-
-
-def _bring_up_database(target: Target, servers: Servers, stack: Stack, on_step: OnStep) -> None:
-    postgres.lay_out(servers, state_dir=stack.state_dir, log=stack.log_dir / "initdb.log")
-    stack.database.start()
-    stack.database.await_ready()
-    on_step("database server is ready")
-    password = stack.passwords[postgres.SUPERUSER]
-    postgres.set_password(url=stack.database.record.ready, role=postgres.SUPERUSER, password=password)
-    postgres.create_database(
-        target.database,
-        server_url=database_url(stack.addresses["database"], "postgres", password),
-        database_url=stack.database_url,
-        source_root=stack.source_root,
-        passwords={role: stack.passwords[role] for role in target.database.roles},
-    )
-    on_step("database has its schema")
-
-
-def _bring_up_proxies(target: Target, stack: Stack, lease: PortLease, on_step: OnStep) -> None:
-    """The proxy server inherits the lease of the ports: no fault ends it, so the lease lasts as long as the stack."""
-    server = stack.processes[proxies.NAME]
-    server.start(keep_open=[lease.fileno()])
-    server.await_ready()
-    proxies.populate(
-        stack.proxies_url,
-        server=stack.proxy_server,
-        edges=stack.edges,
-        upstreams=upstreams(target, stack),
-        log=server.log,
-    )
-    on_step("proxies are ready")
-
-
-def _bring_up_sinks(stack: Stack, on_step: OnStep) -> None:
-    stack.processes[sinks.NAME].start()
-    stack.processes[sinks.NAME].await_ready()
-    on_step("sinks are ready")
-
-
-def _bring_up_service(process: ManagedProcess, on_step: OnStep) -> None:
-    process.start()
-    process.await_ready()
-    on_step(f"{process.name} is ready")
+    def start_database(self, stack: Stack) -> None:
+        """Return when the database server answers, and lets its superuser in with the stack's password."""
+        postgres.lay_out(self.servers, state_dir=stack.state_dir, log=stack.log_dir / "initdb.log")
+        stack.database.start()
+        stack.database.await_ready()
+        postgres.set_password(
+            url=stack.database.record.ready,
+            role=postgres.SUPERUSER,
+            password=stack.passwords[postgres.SUPERUSER],
+        )

@@ -8,18 +8,16 @@ from pathlib import Path
 
 from harness.environment import postgres, proxies, rabbitmq, services, sinks
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.processes import ProcessRecord
-from harness.environment.servers import Servers
+from harness.environment.foundation import Foundation
 from harness.environment.stack import Stack, stack_file
 from harness.target import Target
 
 _HOST = "127.0.0.1"
-_MAPPER, _NODE = "epmd", "broker node"
 
 
 def plan(
     target: Target,
-    servers: Servers,
+    foundation: Foundation,
     *,
     take_port: Callable[[], int],
     state_dir: Path,
@@ -32,13 +30,14 @@ def plan(
         raise EnvironmentFailed(f"{run_dir} has a stack {name!r} already; take another run directory or name")
     replicas = {f"{service}-b": service for service in target.services}
     outside = ("webhook", "mail", sinks.NAME)
-    ends = ("database", "broker", proxies.NAME, _MAPPER, _NODE, *outside, *target.services, *replicas)
+    ends = ("database", "broker", proxies.NAME, *foundation.ends, *outside, *target.services, *replicas)
     addresses = {end: f"{_HOST}:{take_port()}" for end in ends}
     users = (postgres.SUPERUSER, rabbitmq.USER, sinks.SECRET, *target.database.roles)
     passwords = {user: secrets.token_urlsafe(18) for user in users}
     stack = Stack(
         name=name,
         target=target.name,
+        environment=foundation.name,
         run_dir=run_dir,
         state_dir=state_dir,
         source_root=source_root,
@@ -50,11 +49,12 @@ def plan(
         database_url=database_url(addresses["database"], target.database.name, passwords[postgres.SUPERUSER]),
         broker_url=f"amqp://{rabbitmq.USER}:{passwords[rabbitmq.USER]}@{addresses['broker']}/{rabbitmq.VHOST}",
         proxies_url=f"http://{addresses[proxies.NAME]}",
-        proxy_server=servers.proxy_server,
+        proxy_server=foundation.proxy_server,
         services=tuple(target.services),
         replicas=replicas,
     )
-    stack.records = _servers(servers, stack) | services.records(target, stack)
+    servers = (*foundation.records(stack), sinks.record(stack))
+    stack.records = {record.name: record for record in servers} | services.records(target, stack)
     stack.log_dir.mkdir(parents=True, exist_ok=True)
     stack.file.parent.mkdir(parents=True, exist_ok=True)
     stack.save()
@@ -69,23 +69,3 @@ def database_url(address: str, database: str, password: str) -> str:
 def upstreams(target: Target, stack: Stack) -> dict[str, str]:
     """Edge → where its proxy leads."""
     return {edge: stack.addresses[target.edge_parts(edge)[1]] for edge in target.edges}
-
-
-def _servers(servers: Servers, stack: Stack) -> dict[str, ProcessRecord]:
-    state_dir = stack.state_dir
-    port = {end: int(address.rpartition(":")[2]) for end, address in stack.addresses.items()}
-    made = (
-        rabbitmq.epmd_record(servers, state_dir=state_dir, epmd_port=port[_MAPPER]),
-        rabbitmq.record(
-            servers,
-            state_dir=state_dir,
-            port=port["broker"],
-            node_port=port[_NODE],
-            epmd_port=port[_MAPPER],
-            url=stack.broker_url,
-        ),
-        postgres.record(servers, state_dir=state_dir, port=port["database"]),
-        proxies.record(servers, state_dir=state_dir, port=port[proxies.NAME], server=stack.proxy_server),
-        sinks.record(stack),
-    )
-    return {record.name: record for record in made}

@@ -29,7 +29,7 @@ class PortLease:
 
     def __init__(self, candidates: Sequence[int] | None = None) -> None:
         self._file = os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT, 0o600)
-        choice = _outside_the_kernels_range() if candidates is None else candidates
+        choice = outside_the_kernels_range() if candidates is None else candidates
         self._candidates = iter(random.SystemRandom().sample(choice, len(choice)))
 
     def take(self) -> int:
@@ -58,7 +58,8 @@ class PortLease:
         return True
 
 
-def _outside_the_kernels_range() -> list[int]:
+def outside_the_kernels_range() -> list[int]:
+    """The ports that the kernel gives to no outgoing connection."""
     low, high = (int(word) for word in _EPHEMERAL.read_text(encoding="ascii").split())
     return [port for port in range(_LOWEST, _HIGHEST + 1) if not low <= port <= high]
 

@@ -33,8 +33,7 @@ _INITDB = (
     *("-U", SUPERUSER, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
     *("--auth-local=trust", "--auth-host=scram-sha-256"),
 )
-_SETTINGS = {
-    "listen_addresses": "127.0.0.1",
+SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "on",
@@ -56,10 +55,10 @@ def record(servers: Servers, *, state_dir: Path, port: int) -> ProcessRecord:
     It is asked whether it is ready over its socket, which lets anyone in who may enter the folder: us and itself.
     """
     folder = state_dir / NAME
-    settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(folder)}
+    own = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": str(folder)}
     return ProcessRecord(
         name=NAME,
-        argv=(str(servers.postgres / "postgres"), "-D", str(folder / "data"), *_options(settings)),
+        argv=(str(servers.postgres / "postgres"), "-D", str(folder / "data"), *options(SETTINGS | own)),
         environment=plain_environment(folder),
         cwd=folder,
         ready=f"postgresql://{SUPERUSER}@/postgres?{urlencode({'host': folder, 'port': port})}",
@@ -125,7 +124,8 @@ def create_database(
             ) from None
 
 
-def _options(settings: Mapping[str, str]) -> list[str]:
+def options(settings: Mapping[str, str]) -> list[str]:
+    """Settings as words of the server's command line."""
     return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 

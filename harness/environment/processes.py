@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -47,8 +50,26 @@ class Start(msgspec.Struct):
     """The number of the first line that its file holds: not 0 where we came when it was running already."""
 
 
+class Container(msgspec.Struct, kw_only=True):
+    """Where a process runs that runs in a container. ``port``: on which it listens in there; ``published``: the same
+    port on 127.0.0.1 out here, in every life of it. Neither where it uses the network of its host (``host_network``).
+    """
+
+    image: str
+    port: int = 0
+    published: int = 0
+    host_network: bool = False
+    user: str = ""
+    """As whom commands are run in there; as whoever the image says, if nobody is named."""
+    id: str | None = None
+    """The engine's name for it, once it was made."""
+
+
 class ProcessRecord(msgspec.Struct, kw_only=True):
-    """All there is to know about a process of a stack: enough for another command to fault it, start it, judge it."""
+    """All there is to know about a process of a stack: enough for another command to fault it, start it, judge it.
+
+    In a container, ``environment`` is what is set there besides what the image sets.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -58,11 +79,21 @@ class ProcessRecord(msgspec.Struct, kw_only=True):
     user: str | None = None
     stop_signal: int = int(signal.SIGTERM)
     output: Literal["ndjson", "log"] = "log"
+    container: Container | None = None
     starts: list[Start] = []
 
 
-class ManagedProcess:
-    """A process that a stack is made of: killable, pausable and restartable (see ``capabilities``)."""
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a command: the exit code, what it said, and what it complained of."""
+
+    exit_code: int
+    said: str
+    complained: str = ""
+
+
+class Supervised(ABC):
+    """A process that a stack is made of, wherever it runs: killable, pausable, restartable (see ``capabilities``)."""
 
     def __init__(
         self, record: ProcessRecord, *, state_dir: Path, run_dir: Path, log_dir: Path, journal: Callable[[], None]
@@ -73,12 +104,103 @@ class ManagedProcess:
         self._run_dir = run_dir
         self._log_dir = log_dir
         self._journal = journal
-        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether it runs (a paused process does)."""
+
+    @property
+    @abstractmethod
+    def exit_code(self) -> int | None:
+        """How its latest start ended; None while it runs, or where that is not known."""
+
+    @abstractmethod
+    def start(self, *, keep_open: Sequence[int] = (), skew_s: float = 0.0) -> None:
+        """Start it, with files of its own for this start. Returns before it is ready.
+
+        ``keep_open``: descriptors that it inherits. ``skew_s``: let its wall clock be so much fast. Raises
+        EnvironmentFailed where that cannot be done.
+        """
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it, and all that it started, at once. Returns when it is gone."""
+
+    @abstractmethod
+    def terminate(self, *, within_s: float = 10.0) -> bool:
+        """Ask it to end, then insist. Says whether asking was enough. A paused process is resumed first."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Freeze it and all that it started. Returns when nothing of it runs any more."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Let it go on. Harmless if it was not paused."""
+
+    @abstractmethod
+    def find_beside(self, program: str, *patterns: str) -> str | None:
+        """Where a program is, for ``run_beside``: on its search path, or else where one of the patterns leads."""
+
+    @abstractmethod
+    def run_beside(self, argv: Sequence[str], *, told: str = "", within_s: float) -> Ran:
+        """Run a command where it runs and as who it is; ``told`` is its standard input."""
 
     @property
     def starts(self) -> list[Start]:
         """Every start so far, the latest last."""
         return self.record.starts
+
+    @property
+    def log(self) -> Path:
+        """Where the latest start's complaints are."""
+        output = self._output(max(1, len(self.starts)))
+        return output.with_suffix(".stderr") if self.record.output == "ndjson" else output
+
+    def await_ready(self, *, within_s: float = READY_WITHIN_S) -> None:
+        """Return when it answers a real handshake. Raises EnvironmentFailed with the end of its log."""
+        try:
+            eventually(self._answers, within_s=within_s, describe=f"{self.name} to answer a handshake")
+        except NeverHappened as error:
+            raise EnvironmentFailed(str(error), log=self.log) from error
+
+    def restart(self) -> None:
+        """End it properly if it runs, start it, wait until it is ready."""
+        self.terminate()
+        self.start()
+        self.await_ready()
+
+    def notice(self) -> None:
+        """Put an end that nobody ordered into the account."""
+        if self.starts and self.starts[-1].how == "running" and not self.alive:
+            self._ended("crashed")
+
+    def _answers(self) -> bool:
+        if not self.alive:
+            self.notice()
+            raise EnvironmentFailed(f"{self.name} ended (exit code {self.exit_code}) before it was ready", log=self.log)
+        return handshake(self.record.ready)
+
+    def _output(self, start: int) -> Path:
+        return self._log_dir / f"{self.name}-{start}.{self.record.output}"
+
+    def _started(self, pid: int, *, at: str, skew_s: float = 0.0) -> None:
+        file = str(self._output(len(self.starts) + 1).relative_to(self._run_dir))
+        self.starts.append(Start(file=file, pid=pid, started_at=at, skew_s=skew_s))
+        self._journal()
+
+    def _ended(self, how: How) -> None:
+        self.starts[-1].how = how
+        self.starts[-1].ended_at = now()
+        self.starts[-1].exit_code = self.exit_code
+        self._journal()
+
+
+class ManagedProcess(Supervised):
+    """A process of this machine."""
+
+    _popen: subprocess.Popen[bytes] | None = None
 
     @property
     def alive(self) -> bool:
@@ -91,12 +213,6 @@ class ManagedProcess:
     def exit_code(self) -> int | None:
         """How its latest start ended; None while it runs, and for one that another command has started."""
         return None if self._popen is None else self._popen.poll()
-
-    @property
-    def log(self) -> Path:
-        """Where the latest start's complaints are."""
-        output = self._output(max(1, len(self.starts)))
-        return output.with_suffix(".stderr") if self.record.output == "ndjson" else output
 
     def start(self, *, keep_open: Sequence[int] = (), skew_s: float = 0.0) -> None:
         """Start it in a session of its own, with files of its own for this start. Returns before it is ready.
@@ -122,23 +238,7 @@ class ManagedProcess:
                 pass_fds=keep_open,
                 **_as_user(self.record.user),
             )
-        file = str(output.relative_to(self._run_dir))
-        self.starts.append(Start(file=file, pid=self._popen.pid, started_at=_now(), skew_s=skew_s))
-        self._journal()
-
-    def await_ready(self, *, within_s: float = READY_WITHIN_S) -> None:
-        """Return when it answers a real handshake. Raises EnvironmentFailed with the end of its log."""
-        try:
-            eventually(self._answers, within_s=within_s, describe=f"{self.name} to answer a handshake")
-        except NeverHappened as error:
-            raise EnvironmentFailed(str(error), log=self.log) from error
-
-    def _answers(self) -> bool:
-        if not self.alive:
-            self.notice()
-            code = None if self._popen is None else self._popen.returncode
-            raise EnvironmentFailed(f"{self.name} ended (exit code {code}) before it was ready", log=self.log)
-        return handshake(self.record.ready)
+        self._started(self._popen.pid, at=now(), skew_s=skew_s)
 
     def tree(self) -> set[int]:
         """Its process ids: what carries its mark, and what descends from that."""
@@ -179,19 +279,24 @@ class ManagedProcess:
         for pid in self.tree():
             keeper.send(pid, signal.SIGCONT, self._state_dir)
 
-    def restart(self) -> None:
-        """End it properly if it runs, start it, wait until it is ready."""
-        self.terminate()
-        self.start()
-        self.await_ready()
+    def find_beside(self, program: str, *patterns: str) -> str | None:
+        """Where a program is: on its search path, or else where one of the patterns leads."""
+        folders = [str(place.parent) for pattern in patterns for place in Path("/").glob(pattern.lstrip("/"))]
+        return shutil.which(program, path=":".join([self.record.environment["PATH"], *folders]))
 
-    def notice(self) -> None:
-        """Put an end that nobody ordered into the account."""
-        if self.starts and self.starts[-1].how == "running" and not self.alive:
-            self._ended("crashed")
-
-    def _output(self, start: int) -> Path:
-        return self._log_dir / f"{self.name}-{start}.{self.record.output}"
+    def run_beside(self, argv: Sequence[str], *, told: str = "", within_s: float) -> Ran:
+        """Run a command in its folder and with its variables; ``told`` is its standard input."""
+        done = subprocess.run(
+            argv,
+            input=told,
+            env=self.record.environment,
+            cwd=self.record.cwd,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def _freeze(self) -> bool:
         running = [pid for pid in self.tree() if keeper.state_of(pid) not in "TtZX"]
@@ -211,12 +316,9 @@ class ManagedProcess:
         eventually(gone, within_s=_GONE_WITHIN_S, describe=f"{self.name} to be gone", every_s=0.005)
 
     def _ended(self, how: How) -> None:
-        self.starts[-1].how = how
-        self.starts[-1].ended_at = _now()
-        self.starts[-1].exit_code = self.exit_code
+        super()._ended(how)
         if self.starts[-1].skew_s:
             faketime.clear_up(self.starts[-1].pid)
-        self._journal()
 
 
 def plain_environment(home: Path) -> dict[str, str]:
@@ -264,5 +366,6 @@ def _as_user(user: str | None) -> _User:
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
-def _now() -> str:
+def now() -> str:
+    """This moment, as all moments of a run are written."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.environment import allure
 from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
 from harness.environment.folders import cache_folder
 from harness.environment.servers import TOXIPROXY_MODULE, Servers, find_servers
@@ -30,17 +31,20 @@ def provide(*, on_step: OnStep | None = None) -> Servers:
         return find_servers(all_of_them=True)
     except MissingServers as error:
         missing = error.missing
-    packages = [one for one in missing if one.name != "toxiproxy-server"]
+    packages = [one for one in missing if one.name not in ("toxiproxy-server", allure.PACKAGE)]
     needed, spare = [one for one in packages if one.needed], [one for one in packages if not one.needed]
     if needed:
         _install_packages([one.name for one in needed], packages, say)
-    if spare:
+    for one in spare:
         try:
-            _install_packages([one.name for one in spare], spare, say)
+            _install_packages([one.name], [one], say)
         except EnvironmentFailed as failure:
             say(f"going on without: {failure}")
-    if len(packages) < len(missing):
+    names = {one.name for one in missing}
+    if "toxiproxy-server" in names:
         _install_toxiproxy(say)
+    if allure.PACKAGE in names:
+        _install_allure(say)
     return find_servers()
 
 
@@ -63,6 +67,17 @@ def _install_toxiproxy(say: OnStep) -> None:
     say(f"go install {TOXIPROXY_MODULE}")
     _run(["go", "install", TOXIPROXY_MODULE], os.environ | {"GOBIN": str(folder)})
     (folder / "server").rename(folder / "toxiproxy-server")
+
+
+def _install_allure(say: OnStep) -> None:
+    if allure.node() is None or shutil.which("npm") is None:
+        return
+    command = allure.install_command()
+    say(" ".join(command))
+    try:
+        _run(command, dict(os.environ))
+    except EnvironmentFailed as failure:
+        say(f"going on without: {failure}")
 
 
 def _as_root() -> list[str] | None:

@@ -14,18 +14,18 @@ import httpx
 
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.processes import ProcessRecord, plain_environment
-from harness.environment.servers import ProxyServer, Servers
+from harness.environment.servers import ProxyServer
 from harness.target import PROJECT_ROOT
 
 NAME = "proxies"
 _PROTOCOLS = {"database": "postgres", "broker": "amqp", "mail": None}
 
 
-def record(servers: Servers, *, state_dir: Path, port: int, server: ProxyServer, seed: int = 0) -> ProcessRecord:
-    """How to run it. ``seed``: of whatever chance decides in it."""
+def record(*, state_dir: Path, port: int, server: ProxyServer, toxiproxy: Path | None, seed: int = 0) -> ProcessRecord:
+    """How to run it. ``toxiproxy``: the other one's program. ``seed``: of whatever chance decides in it."""
     address = ("-host", "127.0.0.1", "-port", str(port))
     ours = (sys.executable, "-m", "chaos.proxy", *address, "-seed", str(seed))
-    theirs = (str(servers.toxiproxy), *address, "-proxy-metrics")
+    theirs = (str(toxiproxy), *address, "-proxy-metrics")
     return ProcessRecord(
         name=NAME,
         argv=ours if server == "wire" else theirs,

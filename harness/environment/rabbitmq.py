@@ -27,6 +27,7 @@ USER = "gauntlet"
 VHOST = "gauntlet"
 NODE = "gauntlet@localhost"
 MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT_BYTES = 1_000_000_000
 
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -41,7 +42,13 @@ log.console.level = info
 log.file = false
 """
 _ADVANCED = '[{{rabbit, [{{trace_vhosts, [<<"{vhost}">>]}}]}}].\n'
-_ERLANG = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+_NO_SPINNING = "+sbwt none +sbwtdcpu none +sbwtdio none"
+_ERLANG = f"-start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}} {_NO_SPINNING}"
+ERLANG_IN_A_CONTAINER = (
+    f'{_NO_SPINNING} -rabbit trace_vhosts [<<"{VHOST}">>]'
+    f" -rabbit vm_memory_high_watermark {{absolute,{MEMORY_LIMIT_BYTES}}} -rabbit disk_free_limit 50000000"
+)
+"""What is configured here by files, as words of the command line: they hold in any image, from its first moment on."""
 
 
 def epmd_record(servers: Servers, *, state_dir: Path, epmd_port: int) -> ProcessRecord:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.environment import faketime
+from harness.environment import allure, chromium, faketime
 from harness.environment.failures import EnvironmentFailed, MissingServer, MissingServers
 from harness.environment.folders import cache_folder
 
@@ -131,6 +131,20 @@ def look_around() -> dict[str, Program]:
             Found((), clock) if (clock := faketime.library()) else "libfaketime was not found",
             faketime.apt_line(),
             "only the faults of a clock",
+            needed=False,
+        ),
+        allure.PACKAGE: Program(
+            "Allure Report",
+            allure.missing() or Found(_numbers(allure.VERSION) or (), allure.program() or Path()),
+            allure.remedy(),
+            "only gauntlet report --allure",
+            needed=False,
+        ),
+        chromium.PACKAGE: Program(
+            "Chromium",
+            Found((), browser) if (browser := chromium.program()) else "Chromium was not found",
+            _apt_line(chromium.PACKAGE),
+            "only what looks at the pages of runs: tests, and gauntlet demo-reports --screenshots",
             needed=False,
         ),
     }

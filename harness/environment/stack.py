@@ -18,7 +18,8 @@ import msgspec
 from harness.clients.broker import TAP
 from harness.environment import keeper, postgres, rabbitmq
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.processes import ManagedProcess, ProcessRecord
+from harness.environment.foundation import EnvironmentName
+from harness.environment.processes import ManagedProcess, ProcessRecord, Supervised
 from harness.environment.servers import ProxyServer
 
 _FILE = "stack.json"
@@ -48,6 +49,7 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
     proxy_server: ProxyServer
     services: tuple[str, ...]
     replicas: dict[str, str]
+    environment: EnvironmentName = "native"
     records: dict[str, ProcessRecord] = {}
     tap: str = TAP
     """The queue that the broker's copies go to."""
@@ -66,18 +68,25 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
         return self.run_dir / "logs" / self.name
 
     @cached_property
-    def processes(self) -> dict[str, ManagedProcess]:
-        """Every process by name: the services, ``postgres``, ``rabbitmq``, ``epmd``, ``proxies`` and ``sinks``."""
+    def processes(self) -> dict[str, Supervised]:
+        """Every process by name: services, ``postgres``, ``rabbitmq``, ``proxies``, ``sinks``; natively ``epmd``."""
+        return {name: self._supervised(record) for name, record in self.records.items()}
+
+    def _supervised(self, record: ProcessRecord) -> Supervised:
         places = {"state_dir": self.state_dir, "run_dir": self.run_dir, "log_dir": self.log_dir}
-        return {name: ManagedProcess(one, journal=self.save, **places) for name, one in self.records.items()}
+        if record.container is None:
+            return ManagedProcess(record, journal=self.save, **places)
+        from harness.environment.containers.container import ContainerProcess  # a native stack does without
+
+        return ContainerProcess(record, journal=self.save, **places)
 
     @property
-    def database(self) -> ManagedProcess:
+    def database(self) -> Supervised:
         """The database server."""
         return self.processes[postgres.NAME]
 
     @property
-    def broker(self) -> ManagedProcess:
+    def broker(self) -> Supervised:
         """The message broker."""
         return self.processes[rabbitmq.NAME]
 
@@ -85,6 +94,10 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
         """By the name of the file that holds what it printed: by how much the clock of a process was fast."""
         starts = (start for process in self.processes.values() for start in process.starts)
         return {Path(start.file).name: start.skew_s for start in starts if start.skew_s}
+
+    def port(self, end: str) -> int:
+        """The port of an address."""
+        return int(self.addresses[end].rpartition(":")[2])
 
     def url(self, service: str) -> str:
         """A service's own address, which no fault on an edge touches."""
@@ -102,25 +115,60 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
                 out.write(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=1))
             draft.replace(self.file)
 
-    def running(self) -> dict[int, str]:
-        """Process id → what it was started as, of everything of this stack that still runs."""
+    def running(self) -> dict[int | str, str]:
+        """Process or container id → what it was started as, of everything of this stack that is still there.
+
+        Raises EnvironmentFailed if its container engine does not answer.
+        """
         names = {pid: name for name in self.records for pid in keeper.members(self.state_dir, name)}
-        return {pid: names.get(pid, "a child") for pid in keeper.members(self.state_dir)}
+        found: dict[int | str, str] = {pid: names.get(pid, "a child") for pid in keeper.members(self.state_dir)}
+        return found | self._containers()
+
+    def assert_standing(self) -> None:
+        """Raises EnvironmentFailed if a container has ended by itself, or with its engine: whatever the system did
+        since then proves nothing."""
+        for process in self._contained():
+            if process.starts and process.starts[-1].how == "running" and not process.alive:
+                process.notice()
+            if process.starts and process.starts[-1].how == "crashed":
+                raise EnvironmentFailed(
+                    f"the container of {process.name} ended, and nobody here has ended it", log=process.log
+                )
 
     def end(self) -> None:
         """End everything: services properly (they have something to finish), then the rest. Harmless if done twice."""
+        services = (*self.services, *self.replicas)
         try:
             with ThreadPoolExecutor(thread_name_prefix="end") as pool:
-                services = (*self.services, *self.replicas)
                 list(pool.map(lambda name: self.processes[name].terminate(within_s=_SERVICE_GRACE_S), services))
                 rest = [process for name, process in self.processes.items() if name not in services]
                 list(pool.map(_end_server, rest))
+            self.clear()
+            (self.state_dir / keeper.AT_END).unlink(missing_ok=True)  # done
         finally:
             keeper.end_everything(self.state_dir)
             self.ended = not (survivors := self.running())
             self.save()
         if survivors:
             raise EnvironmentFailed(f"these processes of stack {self.name!r} cannot be ended: {survivors}")
+
+    def clear(self) -> None:
+        """Remove its containers, with all that is in them. Raises EnvironmentFailed if that cannot be done now."""
+        if self.environment == "containers":
+            from harness.environment.containers.engine import remove_stack
+
+            remove_stack(self.state_dir)
+
+    def _contained(self) -> list[Supervised]:
+        return [process for name, process in self.processes.items() if self.records[name].container]
+
+    def _containers(self) -> dict[int | str, str]:
+        if self.environment != "containers":
+            return {}
+        from harness.environment.containers import engine
+
+        found = engine.containers(f"{engine.STACK}={self.state_dir}")
+        return {one.short_id: one.labels[engine.PROCESS] for one in found}
 
 
 def _url(address: str) -> str:
@@ -148,7 +196,7 @@ def load_stack(file: Path) -> Stack:
     return stack
 
 
-def _end_server(process: ManagedProcess) -> None:
+def _end_server(process: Supervised) -> None:
     """The data is thrown away; only the database has something to give back to the kernel."""
     if process.name == postgres.NAME:
         process.terminate(within_s=2.0)

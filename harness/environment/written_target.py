@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from harness.environment.stack import Stack
 
-_DATABASE, _BROKER = "GAUNTLET_DATABASE_URL", "GAUNTLET_BROKER_URL"
+_DATABASE, _BROKER = "RUNNING_DATABASE_URL", "RUNNING_BROKER_URL"
 
 
 def write_target_file(file: Path, stack: Stack, booted_as: Path) -> Path:
     """Write it, and beside it (mode 0600) the credentials for a shell to read; where those are."""
-    tokens = {caller: f"GAUNTLET_TOKEN_{caller.upper()}" for caller in stack.tokens}
+    tokens = {caller: f"RUNNING_TOKEN_{caller.upper()}" for caller in stack.tokens}
     file.write_text(_text(stack, booted_as, tokens), encoding="utf-8")
     values = {variable: stack.tokens[caller] for caller, variable in tokens.items()}
     values |= {_DATABASE: stack.database_url, _BROKER: stack.broker_url}

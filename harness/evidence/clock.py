@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 
 def wall_now() -> str:
@@ -32,3 +33,14 @@ def _written(moment: datetime) -> str:
 def monotonic_ns() -> int:
     """Nanoseconds of the clock that orders operations. Never compare it with wall time."""
     return time.monotonic_ns()
+
+
+def unix_ns(moment: str) -> int:
+    """A moment as log lines write it, in nanoseconds since 1970."""
+    return _second(moment[:19]) * 1_000_000_000 + int(moment[20:26]) * 1_000
+
+
+@lru_cache(maxsize=4)
+def _second(moment: str) -> int:
+    """Lines of one second follow each other, so this is asked again and again."""
+    return int(datetime.fromisoformat(f"{moment}+00:00").timestamp())

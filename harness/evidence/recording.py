@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from harness.evidence.clock import monotonic_ns
@@ -24,6 +27,11 @@ class Recording:
     """Personal data that were sent otherwise than as an operation's arguments; they must be seen nowhere."""
     awaited_deliveries: dict[str, int] = field(default_factory=dict)
     """Message id → how often it must have been received before the system can be at rest."""
+    on_broken: Callable[[tuple[str, ...]], object] = lambda broken: None
+    """Told of what is broken right now, each time that it changes."""
+    _broken: list[str] = field(default_factory=list)
+    elsewhere: list[Path] = field(default_factory=list)
+    """Files of operations that other processes wrote down, in the same words, with numbers that no other has."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _sessions: itertools.count[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,6 +71,20 @@ class Recording:
     def new_session(self) -> str:
         """A name for what one client is going to do in one thread."""
         return f"s{next(self._sessions)}"
+
+    @contextmanager
+    def broken(self, what: str) -> Iterator[None]:
+        """For the duration of the block, this is broken by us."""
+        self._tell_broken(self._broken.append, what)
+        try:
+            yield
+        finally:
+            self._tell_broken(self._broken.remove, what)
+
+    def _tell_broken(self, change: Callable[[str], None], what: str) -> None:
+        with self._lock:
+            change(what)
+            self.on_broken(tuple(self._broken))
 
     def expect_dead_letter(self, operation: Operation, *, reason: str) -> None:
         """Announce that the flow of this operation will end in the dead-letter queue, for this reason."""

@@ -3,6 +3,7 @@
 ::
 
     RUN/run.json                       seed, command, target, when, and the run's verdict
+    RUN/outcomes.ndjson                what pytest said of each scenario, also where there is no evidence to judge
     RUN/logs/STACK/SERVICE-N.ndjson  what each process start wrote on stdout, untouched: the one copy of the log lines
     RUN/stacks/STACK/stack.json      what was up (with credentials: mode 0600)
     RUN/scenarios/SLUG/              scenario.json, operations.ndjson, faults.ndjson, tap.ndjson, resting.ndjson,
@@ -13,6 +14,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -48,6 +50,15 @@ class RunDirectory:
     def verdict_file(self) -> Path:
         return self.root / "verdict.json"
 
+    @property
+    def outcomes_file(self) -> Path:
+        return self.root / "outcomes.ndjson"
+
+    @property
+    def now(self) -> Path:
+        """While the run goes on: what each worker is at."""
+        return self.root / "now"
+
     def logs(self, stack: str) -> Path:
         return self.root / "logs" / stack
 
@@ -61,9 +72,13 @@ class RunDirectory:
 
     def scenario(self, name: str) -> ScenarioDirectory:
         """The folder for a scenario, made if need be."""
-        folder = self.root / "scenarios" / re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
-        folder.mkdir(parents=True, exist_ok=True)
-        return ScenarioDirectory(folder)
+        directory = self.scenario_at(name)
+        directory.root.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def scenario_at(self, name: str) -> ScenarioDirectory:
+        """Where a scenario is, if it has left anything."""
+        return ScenarioDirectory(self.root / "scenarios" / re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +158,21 @@ def read_json(path: Path, record: type[Record]) -> Record:
         raise EvidenceError(f"{path}: expected a {record.__name__}: {error}") from error
 
 
-def write_records(path: Path, records: Iterable[msgspec.Struct]) -> None:
-    """Write records as NDJSON."""
-    path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+def write_records(path: Path, records: Iterable[msgspec.Struct], *, append: bool = False) -> None:
+    """Write records as NDJSON, after those that are there where it is to ``append``."""
+    with path.open("ab" if append else "wb") as file:
+        file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
+
+
+def append_file(path: Path, other: Path) -> None:
+    """Write the records of another file after those that are there."""
+    with path.open("ab") as file, other.open("rb") as source:
+        shutil.copyfileobj(source, file)
 
 
 def read_records(path: Path, record: type[Record], sharing: Sharing | None = None) -> tuple[Record, ...]:
     """Read NDJSON back. Raises EvidenceError naming file and line; a missing file is an error, an empty one is not."""
-    records, found = [], _records(path, record)
+    records, found = [], each_record(path, record)
     while block := list(islice(found, AT_ONCE)):
         if sharing is not None:
             sharing.share(block)
@@ -158,7 +180,8 @@ def read_records(path: Path, record: type[Record], sharing: Sharing | None = Non
     return tuple(records)
 
 
-def _records(path: Path, record: type[Record]) -> Iterator[Record]:
+def each_record(path: Path, record: type[Record]) -> Iterator[Record]:
+    """The same one by one, for what is too much to be held at once."""
     decode = msgspec.json.Decoder(record).decode
     number = 0
     try:

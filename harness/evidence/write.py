@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.evidence.recording import Recording
 from harness.evidence.records import Received, RestingMessage, Rows, ScenarioRecord, Schema, TapMessage, Topology
-from harness.evidence.run_directory import ScenarioDirectory, write_json, write_records
+from harness.evidence.run_directory import ScenarioDirectory, append_file, write_json, write_records
 
 
 def write_evidence(
@@ -20,11 +20,17 @@ def write_evidence(
     rows: Rows,
     schema: Schema | None = None,
     topology: Topology | None = None,
+    tap_begun: bool = False,
 ) -> None:
-    """Write all files of one scenario. ``scenario.json`` comes last: a folder that has it is complete."""
+    """Write all files of one scenario. ``scenario.json`` comes last: a folder that has it is complete.
+
+    ``tap_begun``: the tap was written down while it filled; what is given is the rest of it.
+    """
     write_records(directory.operations_file, recording.operations)
+    for file in recording.elsewhere:
+        append_file(directory.operations_file, file)
     write_records(directory.faults_file, recording.faults)
-    write_records(directory.tap_file, tap)
+    write_records(directory.tap_file, tap, append=tap_begun)
     write_records(directory.resting_file, resting)
     write_records(directory.sinks_file, received)
     write_json(directory.rows_file, rows)

@@ -80,6 +80,8 @@ class LoadPlan(Struct, frozen=True, kw_only=True):
     warm_up_s: float
     processes: int
     scheduled: int
+    cores: int = 0
+    """Of the machine on which all this ran; 0 where nobody counted them."""
     began_ns: int = 0
     ended_ns: int = 0
     drained_ns: int | None = None

@@ -50,9 +50,9 @@ class QuietWatch:
         """Wait until nothing is open, or until there is no hope: no line for ``stalled_s``, or ``within_s`` over."""
         began = last_line = time.monotonic()
         while True:
-            now = time.monotonic()
             if self._take_new_lines():
-                last_line = now
+                last_line = time.monotonic()  # to read much takes long
+            now = time.monotonic()
             still_open = [says for flow, says in self._open.items() if self.concerns(flow)]
             if not still_open and now - last_line >= CALM_S:
                 unfinished = self.unfinished()
@@ -64,6 +64,11 @@ class QuietWatch:
             if now - began > within_s or now - last_line > stalled_s:
                 return Rest(awaited or ("a moment without new lines",), now - began)
             time.sleep(POLL_S)
+
+    def forget(self) -> None:
+        """Nothing is asked any more: let go of all lines."""
+        self._flows.clear()
+        self._open.clear()
 
     def _take_new_lines(self) -> bool:
         """Read on, and judge the flows that have grown; all open ones if a kill may excuse them now. False: no news."""

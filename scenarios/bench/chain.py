@@ -7,7 +7,6 @@ PATCH is sent and stops when the harness hears crm's notification of the deal's 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import msgspec
@@ -20,6 +19,7 @@ from harness.environment.waiting import eventually
 from harness.evidence.clock import monotonic_ns
 from harness.evidence.log_tail import LogTail
 from harness.evidence.recording import Recording
+from harness.load.percentiles import percentile
 from harness.target import Target
 from scenarios.bench.site import Site
 
@@ -37,16 +37,11 @@ class Chain(msgspec.Struct, kw_only=True):
 
     @property
     def p50_ms(self) -> float:
-        return percentile(self.took_ms, 0.5)
+        return percentile(sorted(self.took_ms), 0.5)
 
     @property
     def p99_ms(self) -> float:
-        return percentile(self.took_ms, 0.99)
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The smallest value that is not exceeded by that share of all."""
-    return sorted(values)[max(0, math.ceil(round(share * len(values), 6)) - 1)]
+        return percentile(sorted(self.took_ms), 0.99)
 
 
 def measure(site: Site) -> Iterator[Chain]:

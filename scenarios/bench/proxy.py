@@ -26,7 +26,7 @@ from rich.table import Table
 
 from harness.environment.servers import look_around
 from harness.environment.waiting import eventually
-from scenarios.bench.chain import percentile
+from harness.load.percentiles import percentile
 from scenarios.bench.proxy_peer import HTTP_ANSWER, STREAM_BYTES, Talk, read_exactly, serve, talks
 
 ROUNDS = 7
@@ -244,7 +244,7 @@ def _rows(
     rows = []
     for name, what in (("small", "64 bytes there and back"), ("confirmed", "a publish of 1 KiB and its confirm")):
         for share, called in ((0.5, "p50"), (0.99, "p99")):
-            at = {way: percentile(took_us[name, way], share) for way in ways}
+            at = {way: percentile(sorted(took_us[name, way]), share) for way in ways}
             added = {way: at[way] - (0 if way == DIRECT else at[DIRECT]) for way in ways}
             judged = called == "p50"
             rows.append(

@@ -14,8 +14,8 @@ import pika
 import psycopg
 from msgspec import structs
 
+from harness.environment.boot import OnStep, boot
 from harness.environment.failures import EnvironmentFailed
-from harness.environment.native import OnStep, boot
 from harness.environment.servers import Servers, find_servers
 from harness.environment.stack import Stack
 from harness.target import Target, load_target
@@ -95,7 +95,7 @@ def in_its_own_process(module: str, order: msgspec.Struct, outcome: type[Outcome
 def site(run_dir: Path, on_step: OnStep) -> Iterator[Site]:
     """A stack as in production: no proxy between a service and its servers, and the production profile."""
     target, servers = _in_production(load_target()), find_servers()
-    with boot(target, run_dir=run_dir, name="bench", on_step=on_step) as stack:
+    with boot(target, run_dir=run_dir, name="bench", environment="native", on_step=on_step) as stack:
         here = Site(stack, target, servers)
         here.stop(*stack.services)
         direct = {listen: stack.addresses[target.edge_parts(edge)[1]] for edge, listen in stack.edges.items()}

@@ -20,7 +20,7 @@ from harness.target import Target
 from scenarios.explore.ambush import Ambush
 
 AT_MOST_S = 4.0
-"""No fault lasts longer, whatever its schedule says: clients that wait for its end would never come to theirs."""
+"""No fault of an exploration lasts longer: clients that wait for its end would never come to theirs."""
 _UNTIL_EFFECTIVE_S = 0.3
 """So long a lane waits for a fault of its step to take effect. A SIGTERM takes longer, which is the point of it."""
 _ARMED_WITHIN_S = 5.0
@@ -50,9 +50,8 @@ class _Fault:
     def kind(self) -> Kind:
         return KINDS[self.planned.kind]
 
-    @property
-    def lasts_s(self) -> float:
-        return min(AT_MOST_S, AT_MOST_S if self.planned.for_ms is None else self.planned.for_ms / 1000)
+    def lasts_s(self, at_most_s: float) -> float:
+        return min(at_most_s, at_most_s if self.planned.for_ms is None else self.planned.for_ms / 1000)
 
     @property
     def outcome(self) -> FaultOutcome:
@@ -63,8 +62,11 @@ class _Fault:
 class Faults:
     """All faults of a schedule, from before its lanes begin until everything is undone."""
 
-    def __init__(self, site: FaultSite, target: Target, planned: Sequence[PlannedFault]) -> None:
-        self._site, self._target = site, target
+    def __init__(
+        self, site: FaultSite, target: Target, planned: Sequence[PlannedFault], *, at_most_s: float = AT_MOST_S
+    ) -> None:
+        """``at_most_s``: no fault lasts longer, whatever its schedule says."""
+        self._site, self._target, self._at_most_s = site, target, at_most_s
         self._faults = [_Fault(one) for one in planned]
         self._over = threading.Event()
         self._seats = {one.kind.seat(one.planned.place): threading.Lock() for one in self._faults}
@@ -108,6 +110,10 @@ class Faults:
 
     def outcomes(self) -> tuple[FaultOutcome, ...]:
         return tuple(one.outcome for one in self._faults)
+
+    def active(self) -> tuple[str, ...]:
+        """Those that are there right now."""
+        return tuple(str(one.planned) for one in self._faults if one.came_at and not one.ended_at)
 
     def exhausting(self) -> list[tuple[str, str]]:
         """Between which moments an event that failed had a fault as its reason which may outlast all attempts."""
@@ -164,7 +170,7 @@ class Faults:
         with injected(self._site, told, at, effect=lambda: None, undo=ambush.release) as attestation:
             attestation.began_at = ambush.at
             if one.kind.lasts_ms:
-                self._over.wait(one.lasts_s)
+                self._over.wait(one.lasts_s(self._at_most_s))
             one.hits = ambush.hits()
             attestation.add(one.hits, f"{one.planned.at}: {one.hits} times")
         one.ended_at = wall_now()
@@ -176,7 +182,7 @@ class Faults:
         with one.kind.inject(self._site, one.planned) as attestation:
             released()
             one.effective.set()
-            self._over.wait(one.lasts_s)
+            self._over.wait(one.lasts_s(self._at_most_s))
         one.ended_at = wall_now()
         one.hits = attestation.hits
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from chaos.seeded_bugs.catalogue import Bug, CatalogueError, plant
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
-from harness.environment.native import sweep
+from harness.environment.boot import sweep
 from harness.evidence.clock import seconds_between
 from harness.evidence.hunted import Hunted, Judged, Outcome
 from harness.evidence.records import ScenarioRecord
