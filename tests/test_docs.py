@@ -85,7 +85,8 @@ def test_every_variable_that_the_code_reads_is_in_the_reference() -> None:
         file for folder in ("chaos", "cli", "harness", "scenarios") for file in (PROJECT_ROOT / folder).rglob("*.py")
     ]
     named = {name for file in sources for name in re.findall(r"\bGAUNTLET_[A-Z_]+\b", file.read_text(encoding="utf-8"))}
-    assert named - {STACK, PROCESS, STOP_SIGNAL} == {name for name in VARIABLES if name.startswith("GAUNTLET_")}
+    told_by_ourselves = {STACK, PROCESS, STOP_SIGNAL, "GAUNTLET_LOAD_ORDER"}
+    assert named - told_by_ourselves == {name for name in VARIABLES if name.startswith("GAUNTLET_")}
 
 
 # --- the checklist ----------------------------------------------------------------------------------------------
