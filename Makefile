@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+TARGET ?= targets/reference.toml
 ENVIRONMENT := auto
 export GAUNTLET_ENVIRONMENT := $(if $(filter auto,$(ENVIRONMENT)),$(GAUNTLET_ENVIRONMENT),$(ENVIRONMENT))
 
@@ -12,8 +13,8 @@ export GAUNTLET_ENVIRONMENT := $(if $(filter auto,$(ENVIRONMENT)),$(GAUNTLET_ENV
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ENVIRONMENT=containers)
-	@$(BIN)/gauntlet gate $(ARGS)
+gate: setup  ## boot real stacks, run every scenario, judge it, print the verdict (ARGS="-k race", ENVIRONMENT=containers, TARGET=FILE)
+	@$(BIN)/gauntlet gate --target $(TARGET) $(ARGS)
 
 test: setup  ## the gauntlet's own tests
 	@$(BIN)/python -m pytest $(ARGS)

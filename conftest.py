@@ -29,7 +29,7 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
 from scenarios.outcomes import FOLDER, OutcomeWriter
-from scenarios.selection import CHAOS, canaries_apart, choose, likely_first
+from scenarios.selection import CHAOS, NOT_APPLICABLE_TO, canaries_apart, choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
@@ -49,6 +49,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--environment", choices=("auto", *NAMES), help="how stacks come up (default: native, if its servers are here)"
+    )
+    group.addoption(
+        "--allow-destructive", action="store_true", help="an external system is ours alone: empty it, plant"
     )
     group.addoption("--outage-s", type=float, metavar="SECONDS", default=3.0, help="how long an outage lasts (3)")
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
@@ -100,18 +103,21 @@ def _new_run(config: pytest.Config) -> RunDirectory:
     given = config.getoption("--seed")
     seed = random.SystemRandom().randrange(1_000_000) if given is None else int(given)
     run = RunDirectory(Path(config.getoption("--run-dir") or new_run_path(seed)).resolve())
+    target_file = Path(config.getoption("--target")).resolve()
+    target = load_target(target_file)
     try:
-        environment = choose_environment()
+        environment = choose_environment(target)
     except EnvironmentFailed as failure:
         pytest.exit(str(failure), returncode=4)
-    os.environ[VARIABLE] = environment.name
+    if environment.name != "external":
+        os.environ[VARIABLE] = environment.name
     record = RunRecord(
         seed=seed,
-        target_file=str(Path(config.getoption("--target")).resolve()),
+        target_file=str(target_file),
         source_root=str(Path(config.getoption("--source-root")).resolve()),
         began_at=wall_now(),
         command=tuple(sys.argv),
-        whole=bool(config.getoption("--whole")),
+        whole=bool(config.getoption("--whole")) and target.external is None,
         environment=environment.name,
         code=code_digest(Path(config.getoption("--source-root"))),
     )
@@ -140,7 +146,9 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
     run = run_of(request.config)
     record = read_json(run.run_file, RunRecord)
     target = load_target(Path(record.target_file))
-    with Stacks(target, run, worker=_worker(), source_root=Path(record.source_root)) as stacks:
+    destructive = bool(request.config.getoption("--allow-destructive"))
+    source_root = Path(record.source_root)
+    with Stacks(target, run, worker=_worker(), source_root=source_root, destructive=destructive) as stacks:
         yield stacks
 
 
@@ -248,7 +256,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not run.scenarios():
         _write_reports(config, None)
         return
-    verdict = summarise(run, failures=_failures_without_verdict(run))
+    verdict = summarise(run, failures=_failures_without_verdict(run), beyond=_beyond(config))
     write_json(run.verdict_file, verdict)
     config.stash[_VERDICT] = verdict
     _write_reports(config, verdict)
@@ -275,6 +283,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line)
     for why, count in config.stash.get(_LEFT_OUT, {}).items():
         terminalreporter.write_line(f"left out: {count} scenarios, {why}")
+
+
+def _beyond(config: pytest.Config) -> int:
+    """How many scenarios are not applicable to this system."""
+    return sum(count for why, count in config.stash.get(_LEFT_OUT, {}).items() if why.startswith(NOT_APPLICABLE_TO))
 
 
 def _write_page(terminalreporter: pytest.TerminalReporter, run: RunDirectory, verdict: RunVerdict) -> None:

@@ -18,6 +18,7 @@ from cli.options import (
     RUN_DIR,
     SEED,
     SOURCE_ROOT,
+    TARGET,
     WORKERS,
     Duration,
     all_known,
@@ -26,7 +27,7 @@ from cli.options import (
     progress,
 )
 from harness.evidence.run_directory import new_run_path, read_json, write_json
-from harness.target import load_target
+from harness.target import PROJECT_ROOT, load_target
 
 if TYPE_CHECKING:
     from chaos.seeded_bugs.catalogue import Bug
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     "--catalogue",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Bugs from this file, which may lie anywhere (default: chaos/seeded_bugs/catalogue.toml).",
+    help="Bugs from this file, which may lie anywhere (default: the target's own).",
 )
 @click.option("--checkers", is_flag=True, help="Instead: bugs in those who judge, each met by the project's own tests.")
 @click.option("--all-scenarios", is_flag=True, help="Each bug meets the whole gate, also after it has been killed.")
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @ENVIRONMENT
 @SEED
 @RUN_DIR
+@TARGET
 @SOURCE_ROOT
 def bugs(
     ids: tuple[str, ...],
@@ -58,6 +60,7 @@ def bugs(
     workers: int,
     seed: int | None,
     run_dir: Path | None,
+    target: Path,
     source_root: Path,
 ) -> None:
     """Plant bugs into the system: each has to turn a run red, and for the right reason.
@@ -69,7 +72,7 @@ def bugs(
     """
     from rich.console import Console
 
-    from chaos.seeded_bugs.catalogue import CATALOGUE, CHECKERS
+    from chaos.seeded_bugs.catalogue import CHECKERS
     from harness.environment.choice import provide_for_a_run
     from harness.environment.machine import machine
     from harness.evidence.clock import wall_now
@@ -80,18 +83,23 @@ def bugs(
 
     if checkers:
         sys.exit(_checkers(_chosen(file or CHECKERS, ids), workers))
-    known, chosen = _chosen(CATALOGUE, ()), _chosen(file or CATALOGUE, ids)
+    system = load_target(target)
+    own = PROJECT_ROOT / system.bugs
+    known, chosen = _chosen(own, ()), _chosen(file or own, ids)
     provide_for_a_run(progress)
     seed = drawn_seed(seed)
     run = new_run(run_dir, "bugs")
     console = Console(highlight=False, markup=False)
     console.print(f"{len(chosen)} bugs, seed {seed}; evidence: {run}", soft_wrap=True)
-    hunting = Hunting(seed=seed, within_s=within_s, exhaustive=all_scenarios, source_root=source_root.resolve())
+    hunting = Hunting(
+        seed=seed, within_s=within_s, exhaustive=all_scenarios, source_root=source_root.resolve(),
+        target_file=target.resolve(),
+    )  # fmt: skip
     began_at, began = wall_now(), time.monotonic()
     with HuntView(console, of=len(chosen)) as view:
-        hunted = hunt_all(chosen, known, load_target(), run, hunting, workers=workers, listener=view)
+        hunted = hunt_all(chosen, known, system, run, hunting, workers=workers, listener=view)
     matrix = KillMatrix(
-        catalogue=str(file or CATALOGUE.name), seed=seed, began_at=began_at, machine=machine(), workers=workers,
+        catalogue=str(file or own.name), seed=seed, began_at=began_at, machine=machine(), workers=workers,
         hunted=tuple(hunted), took_s=round(time.monotonic() - began, 1), interrupted=hunting.interrupted.is_set(),
     )  # fmt: skip
     write_json(run / "kill-matrix.json", matrix)

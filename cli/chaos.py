@@ -28,7 +28,7 @@ from cli.options import (
 
 # What a command needs alone it imports itself: ``gauntlet --help`` is there at once, and an audit stays small.
 from harness.evidence.run_directory import RunDirectory, new_run_path
-from harness.target import load_target
+from harness.target import PROJECT_ROOT, load_target
 
 if TYPE_CHECKING:
     from reports.grid_live import Step
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--pairwise", is_flag=True, help="The part of it that a gate runs: every two factors meet.")
 @SEED
 @RUN_DIR
+@TARGET
 @SOURCE_ROOT
 @ENVIRONMENT
 def matrix(
@@ -51,6 +52,7 @@ def matrix(
     pairwise: bool,
     seed: int | None,
     run_dir: Path | None,
+    target: Path,
     source_root: Path,
 ) -> None:
     """Run every toxic on every edge, in both directions.
@@ -66,18 +68,18 @@ def matrix(
     from scenarios.trials import Trial, trials
 
     _needs_wire_aware_proxy()
-    target, seed = load_target(), drawn_seed(seed)
+    system, seed = load_target(target), drawn_seed(seed)
     wanted = [edge.replace("-to-", "→") for edge in edges]
-    all_known("edge", wanted, target.edges)
+    all_known("edge", wanted, system.edges)
     all_known("toxic", toxics, TOXICS)
-    chosen = covering(target.edges, seed) if pairwise else cells(target)
+    chosen = covering(system.edges, seed) if pairwise else cells(system)
     chosen = [c for c in chosen if (not wanted or c.edge in wanted) and (not toxics or c.toxic in toxics)]
     grid = Grid("matrix", "edge", key="first towards the far end (↑ upstream), then from it (↓ downstream)")
     for cell in chosen:
         grid.add(cell.name, row=cell.edge, column=cell.toxic, not_applicable=not_applicable(cell))
     todo = [Trial(cell.name, partial(run_cell, cell)) for cell in chosen if not not_applicable(cell)]
     run = new_run(run_dir, seed)
-    with trials(run, workers=workers, seed=seed, source_root=source_root) as at_work:
+    with trials(run, workers=workers, seed=seed, target=target, source_root=source_root) as at_work:
         took_s = fill(grid, _grid_steps(at_work, todo), Grid.live)
     tell(grid, run, file="matrix", seed=seed, took_s=took_s)
     _exit_with_trials(run)
@@ -91,6 +93,7 @@ def matrix(
 @click.option("--times", type=click.IntRange(1), default=2, show_default=True, help="Record the points so often.")
 @SEED
 @RUN_DIR
+@TARGET
 @SOURCE_ROOT
 @ENVIRONMENT
 def crash_sweep(
@@ -101,6 +104,7 @@ def crash_sweep(
     times: int,
     seed: int | None,
     run_dir: Path | None,
+    target: Path,
     source_root: Path,
 ) -> None:
     """Kill a service right before and right after all that it says or is told.
@@ -116,10 +120,10 @@ def crash_sweep(
 
     _needs_wire_aware_proxy()
     seed = drawn_seed(seed)
-    all_known("service", services, tuple(load_target().services))
+    all_known("service", services, tuple(load_target(target).services))
     run = new_run(run_dir, seed)
     grid = Grid("crash sweep", "killed at")
-    with trials(run, workers=workers, seed=seed, source_root=source_root) as at_work:
+    with trials(run, workers=workers, seed=seed, target=target, source_root=source_root) as at_work:
         try:
             points = recorded(at_work, times)
         except NotTheSame as differences:
@@ -218,7 +222,7 @@ def explore(
     with (
         ExploreView(console, title="explore", for_s=for_s) as view,
         trials(
-            run_dir, workers=workers, seed=seed, target=target, source_root=_code(run_dir, bug, source_root)
+            run_dir, workers=workers, seed=seed, target=target, source_root=_code(run_dir, bug, target, source_root)
         ) as work,
     ):
         explored = Exploration(plan, work, view).run()
@@ -269,7 +273,7 @@ def replay(
     directory = new_run(run_dir, "replay")
     console = Console(highlight=False, markup=False)
     console.print(f"evidence: {directory}")
-    code, workers = _code(directory, bug, source_root), min(workers, times)
+    code, workers = _code(directory, bug, target, source_root), min(workers, times)
     with (
         ExploreView(console, title=file.name) as view,
         trials(directory, workers=workers, seed=schedule.seed, target=target, source_root=code) as work,
@@ -288,16 +292,17 @@ def replay(
     sys.exit(FAIL if "fail" in verdicts else UNKNOWN if "unknown" in verdicts else PASS)
 
 
-def _code(run_dir: Path, bug: str | None, source_root: Path) -> Path:
+def _code(run_dir: Path, bug: str | None, target: Path, source_root: Path) -> Path:
     """Where the system's code is: as it is, elsewhere, or a copy with a bug planted."""
     from chaos.seeded_bugs.catalogue import load_catalogue, plant
 
     if bug is None:
         return source_root.resolve()
-    known = load_catalogue()
+    system = load_target(target)
+    known = load_catalogue(PROJECT_ROOT / system.bugs)
     if bug not in known:
         raise click.UsageError(f"no bug {bug!r} in the catalogue; there are: {', '.join(known)}")
-    return plant(known[bug], source_root.resolve(), run_dir / "source")
+    return plant(known[bug], source_root.resolve(), run_dir / "source", system.source)
 
 
 @gauntlet.command()

@@ -50,7 +50,7 @@ ENVIRONMENT = click.option(
     callback=_remember_environment,
     help="How stacks come up. auto: native if its servers are here, or else containers.  [default: auto]",
 )
-BUG = click.option("--bug", metavar="ID", help="Plant this bug of chaos/seeded_bugs/catalogue.toml into a copy.")
+BUG = click.option("--bug", metavar="ID", help="Plant this bug of the target's catalogue into a copy.")
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No line for what is green: only what is not, and the verdict.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; all else goes to stderr.")
 @click.option("--nightly", is_flag=True, help="Also those scenarios that take long.")
+@click.option(
+    "--allow-destructive", is_flag=True, help="An external system is ours alone: empty it, add rules, plant messages."
+)
 @ENVIRONMENT
 @click.option("--schedules", type=click.IntRange(0), default=0, metavar="N", help="Also N drawn schedules of chaos.")
 @SEED
@@ -55,6 +58,7 @@ def gate(
     quiet: bool,
     as_json: bool,
     nightly: bool,
+    allow_destructive: bool,
     schedules: int,
     seed: int | None,
     run_dir: Path | None,
@@ -64,6 +68,7 @@ def gate(
     """Run all scenarios and judge them.
 
     Each worker boots a stack of its own. Every property judges every scenario. The evidence stays in the run directory.
+    A system that somebody else runs (docs/external.md) is spoken to as its target file says, and never booted.
     On a terminal you see what each worker is at, and what is broken right now. For CI there are junit.xml and
     summary.md beside the evidence, and annotations where GITHUB_ACTIONS says so.
 
@@ -74,8 +79,12 @@ def gate(
     from cli.gate_progress import GateProgress, past_pytest
     from harness.environment.choice import provide_for_a_run
 
-    load_target(target)
-    provide_for_a_run(progress)
+    system = load_target(target)
+    if system.external:
+        workers = 1  # there is one system
+    elif allow_destructive:
+        raise click.UsageError(f"--allow-destructive is about external systems, and {target} is booted for this run")
+    provide_for_a_run(progress, system)
     seed = drawn_seed(seed)
     run_dir = new_run(run_dir, seed)
     arguments = [
@@ -87,6 +96,7 @@ def gate(
     arguments += ["-k", only] if only else ["--whole"]
     arguments += ["-q"] if quiet else []
     arguments += ["--nightly"] if nightly else []
+    arguments += ["--allow-destructive"] if allow_destructive else []
     arguments += [f"--schedules={schedules}"]
     arguments += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     arguments += pytest_arguments

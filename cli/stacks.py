@@ -27,21 +27,31 @@ if TYPE_CHECKING:
 
 @gauntlet.command()
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where logs and credentials go (default: runs/…-up).")
+@click.option(
+    "--write-target",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also a target file for it: docs/external.md.",
+)
 @ENVIRONMENT
 @TARGET
-def up(run_dir: Path | None, target: Path) -> None:
+def up(run_dir: Path | None, write_target: Path | None, target: Path) -> None:
     """Boot a stack and keep it.
 
     Prints every address and credential. End it with: gauntlet down.
     """
     from harness.environment.boot import up as boot_and_keep
     from harness.environment.choice import provide_for_a_run
+    from harness.environment.written_target import write_target_file
     from reports.terminal import stack_text
 
     directory = (run_dir or new_run_path("up")).resolve()
     provide_for_a_run(progress)
     stack = boot_and_keep(load_target(target), run_dir=directory, name="up", on_step=progress)
     click.echo(stack_text(stack))
+    if write_target is not None:
+        credentials = write_target_file(write_target.resolve(), stack, target.resolve())
+        click.echo(f"target:      . {credentials} && gauntlet gate --target {write_target}")
 
 
 @gauntlet.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,8 +25,10 @@ class TargetError(Exception):
 
 class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one database: its roles, the SQL files that make it, the tables that a clean slate empties, the
-    statement that takes back what scenarios have set up, and the one by which they add a rule. ``backlog``: a query
-    for the number of outbox rows that are not sent (``unsent``), and the age of the oldest (``oldest_s``)."""
+    statement that takes back what scenarios have set up, and the one by which they add a rule. ``executions``: the
+    table in which automation claims what it runs, with the name of the rule in the column ``execution_rule``.
+    ``backlog``: a query for the number of outbox rows that are not sent (``unsent``), and the age of the oldest
+    (``oldest_s``)."""
 
     name: str
     roles: tuple[str, ...]
@@ -33,13 +36,15 @@ class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transient: tuple[str, ...]
     restore: str = ""
     add_rule: str = ""
+    executions: str = ""
+    execution_rule: str = ""
     backlog: str = ""
 
 
 class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names in the message broker. ``max_attempts`` counts the first delivery; ``prefetch`` is the most that a
     consumer is sent before it has settled any (0: any number, but a number); ``consumers``: which queues a service
-    consumes, always."""
+    consumes, always; ``undeliverable``: where the broker moves what was delivered too often."""
 
     exchange: str
     work_queue: str
@@ -48,6 +53,7 @@ class BrokerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_queues: tuple[str, ...]
     max_attempts: int
     prefetch: int = 0
+    undeliverable: str = ""
     consumers: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -109,6 +115,34 @@ class SchemaPromises(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     moments: str = ""
 
 
+class LogSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where one service's log is: ``files`` (globs) that grow, or a ``command`` that prints it as it comes.
+
+    ``mapping``: how to read lines whose fields are named otherwise (see ``harness.audit.mapping``).
+    """
+
+    service: str
+    files: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    mapping: str = ""
+
+
+class ExternalSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A system that somebody else runs. ``urls``: of its services; ``hosts``: nobody else is ever spoken to, each as
+    ``host`` or ``host:port``. ``tokens`` (caller → variable), ``database`` and ``broker`` name variables of the
+    environment: credentials stand in no file. ``tap``: the broker's firehose is on, and we may queue its copies;
+    ``sinks``: the control door of sinks of ours, where its webhooks and mail go."""
+
+    hosts: tuple[str, ...]
+    urls: dict[str, str]
+    tokens: dict[str, str]
+    logs: tuple[LogSource, ...]
+    database: str = ""
+    broker: str = ""
+    tap: bool = False
+    sinks: str = ""
+
+
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole system, as read from its TOML file."""
 
@@ -125,6 +159,14 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema_promises: SchemaPromises = SchemaPromises()
     alert_path: str = ""
     """Where, at the receiver of webhooks, alerts of dead letters go."""
+    source: tuple[str, ...] = ()
+    """The folders of its code, below the source root: what is copied to plant a bug into it."""
+    bugs: str = ""
+    """Its catalogue of bugs to plant, below the gauntlet's own folder; a gate proves its power on some of them."""
+    environment: Literal["booted", "external"] = "booted"
+    external: ExternalSpec | None = None
+    triage: tuple[str, ...] = ()
+    """The command with which an operator deals with dead letters, if there is one."""
 
     def edge_parts(self, edge: str) -> tuple[str, str]:
         """``"pipeline→broker"`` → ``("pipeline", "broker")``. Raises TargetError for an edge that is not declared."""
@@ -135,16 +177,50 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_target(path: Path = DEFAULT_TARGET) -> Target:
-    """Read and validate a target file. Raises TargetError with the file and the offending place."""
+    """Read and validate a target file. Raises TargetError with the file and the offending place.
+
+    With ``extends``, all that it does not say is as in that other file, which is looked for beside it.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        target = msgspec.convert(raw, Target)
-    except FileNotFoundError:
-        raise TargetError(f"no target file {path}; {_HINT}") from None
+        target = msgspec.convert(_read(path), Target)
+    except FileNotFoundError as missing:
+        raise TargetError(f"no target file {missing.filename}; {_HINT}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise TargetError(f"{path}: {error}; {_HINT}") from error
     _check_edges(path, target)
+    _check_external(path, target)
     return target
+
+
+def _read(path: Path) -> dict[str, Any]:
+    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    base = raw.pop("extends", None)
+    return raw if base is None else _merged(tomllib.loads((path.parent / base).read_text(encoding="utf-8")), raw)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {name: _merged(base[name], value) for name, value in over.items() if _are_tables(base.get(name), value)}
+    return base | over | both
+
+
+def _are_tables(one: object, other: object) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict)
+
+
+def _check_external(path: Path, target: Target) -> None:
+    external = target.external
+    if (external is not None) is not (target.environment == "external"):
+        raise TargetError(f'{path}: environment = "external" and the table [external] go together')
+    if external is None:
+        return
+    for what, named in (("urls", external.urls), ("logs", {source.service for source in external.logs})):
+        if set(named) != set(target.services):
+            raise TargetError(f"{path}: external.{what}: expected {sorted(target.services)}, got {sorted(named)}")
+    if missing := {"alice", "operator"} - set(external.tokens):
+        raise TargetError(f"{path}: external.tokens: the scenarios act as {sorted(missing)}, too")
+    for source in external.logs:
+        if bool(source.files) is bool(source.command):
+            raise TargetError(f"{path}: the log of {source.service}: expected either files or a command")
 
 
 def _check_edges(path: Path, target: Target) -> None:

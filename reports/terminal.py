@@ -187,6 +187,8 @@ def _run_lines(verdict: RunVerdict, run: Path, said: Mapping[str, str]) -> Itera
         yield f"  never put to the test, so not proven: {', '.join(verdict.idle)}"
     yield ""
     yield f"verdict: {verdict.verdict.upper()}   {len(verdict.scenarios)} scenarios, {len(reds)} not green"
+    if verdict.covers:
+        yield f"of the whole: {verdict.covers}; what is not applicable to this system is not proven for it"
     yield f"judge it again: gauntlet check {run}"
 
 

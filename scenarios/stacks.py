@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from harness.checks.judge import ScenarioVerdict
 from harness.clients.broker import Broker
 from harness.environment.boot import boot
+from harness.environment.external import attach
 from harness.environment.stack import Stack
+from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
@@ -30,8 +32,11 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 class Stacks:
     """Boots on first use. ``retire`` ends the present stack: a red scenario may have left work in it."""
 
-    def __init__(self, target: Target, run: RunDirectory, *, worker: str, source_root: Path) -> None:
+    def __init__(
+        self, target: Target, run: RunDirectory, *, worker: str, source_root: Path, destructive: bool = False
+    ) -> None:
         self.target = target
+        self._destructive = destructive
         self._run, self._worker, self._source_root = run, worker, source_root
         self._number = 0
         self._since = ""
@@ -52,14 +57,22 @@ class Stacks:
         if self._stack is None:
             self._number += 1
             name = f"{self._worker}-{self._number}"
-            stack = boot(self.target, run_dir=self._run.root, name=name, source_root=self._source_root)
+            coming_up = self._coming_up(name)
             with _one_at_a_time(self._run.root):
-                self._stack = self._up.enter_context(stack)
-            with closing(Broker(self._stack.broker_url, self.target, Recording())) as broker:
-                broker.open_tap()
-            self._since = ""
+                self._stack = self._up.enter_context(coming_up)
+            self._since = wall_now() if self.target.external else ""
+            if "tap" not in self._stack.lacks:
+                with closing(Broker(self._stack.broker_url, self.target, Recording(), tap=self._stack.tap)) as broker:
+                    broker.open_tap()
+                if self.target.external:
+                    self._up.callback(broker.close_tap)
         self._stack.assert_standing()
         return self._stack, self._since
+
+    def _coming_up(self, name: str) -> AbstractContextManager[Stack]:
+        if self.target.external:
+            return attach(self.target, run_dir=self._run.root, name=name, destructive=self._destructive)
+        return boot(self.target, run_dir=self._run.root, name=name, source_root=self._source_root)
 
     def conclude(self, world: World, error: str | None) -> ScenarioVerdict:
         """The verdict on a scenario that has ended. Unless it is green, its stack is not used again.

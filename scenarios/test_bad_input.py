@@ -117,12 +117,9 @@ def test_a_correlation_id_that_is_no_uuid_is_replaced_and_that_is_logged(world: 
         operation, headers = crm.request("GET", "/leads/0", headers={"X-Correlation-Id": claimed})
         _refused(claimed, operation, 422)
         assert headers["x-correlation-id"] == operation.answer["correlation_id"]
-        says = [
-            line.message
-            for line in world.site.log()
-            if isinstance(line, LibraryMessage) and line.correlation_id == operation.correlation_id
-        ]
-        assert says == ["X-Correlation-Id is not a UUID and was replaced"]
+        said = world.until_logged("library.message", correlation_id=str(operation.correlation_id))
+        assert isinstance(said, LibraryMessage)
+        assert said.message == "X-Correlation-Id is not a UUID and was replaced"
 
 
 def _raw(world: World, service: str) -> RawClient:

@@ -68,7 +68,7 @@ def test_a_lead_that_is_locked_too_long_is_refused_for_now_and_no_other_waits(wo
 def test_a_table_that_is_locked_for_a_while_costs_no_event(world: World) -> None:
     leads = world.known_leads(3)
     told = ServerLog(world.stack.database)
-    with locked(world.site, "automation.automation_executions"):
+    with locked(world.site, world.target.database.executions):
         assert {move.outcome for move in world.move_all(leads, "qualified")} == {"ok"}
         eventually(lambda: told.count("lock timeout"), within_s=WITHIN_S, describe="a statement that gives up waiting")
     world.settled()

@@ -17,6 +17,7 @@ from chaos.faults.process import stopped
 from chaos.proxy.triggers import Trigger
 from harness.environment.waiting import eventually
 from harness.evidence.records import Planted
+from harness.target import fill
 from scenarios.world import WITHIN_S, World
 
 ALERTS, DEAL_RULE = "/alerts", "lead-qualified-create-deal"
@@ -94,9 +95,10 @@ def test_crm_fails_for_a_moment_and_the_ladder_carries_the_event_over(world: Wor
 def test_a_claim_that_another_constraint_refuses_is_dead_lettered_and_replayed(world: World) -> None:
     """Only the constraint of the executions says that a rule has fired: any other violation is an error like any."""
     first, second = world.known_leads(2)
+    claims = world.target.database
     world.pipeline.move_lead(first, "qualified")
     world.settled()
-    with one_row_only(world.site, "automation.automation_executions", rows=f"rule_id = '{DEAL_RULE}'"):
+    with one_row_only(world.site, claims.executions, rows=f"{claims.execution_rule} = '{DEAL_RULE}'"):
         moved = world.pipeline.move_lead(second, "qualified")
         world.recording.expect_dead_letter(moved, reason="non_retryable")
         world.settled()
@@ -114,7 +116,7 @@ def test_what_is_never_settled_is_buried_by_the_delivery_limit_and_can_be_replay
         moved = world.pipeline.move_lead(lead_id, "qualified")
         world.recording.expect_dead_letter(moved, reason="delivery_limit")
         eventually(lambda: not world.database.unsent_events(), within_s=WITHIN_S, describe="an empty outbox")
-        rejected = world.broker.reject_until_moved_to("automation.undeliverable")
+        rejected = world.broker.reject_until_moved_to(world.target.broker.undeliverable)
         stop.add(rejected, f"{rejected} deliveries were given back while automation was not there")
     world.settled()
     assert rejected > 20
@@ -164,6 +166,7 @@ def test_all_of_one_reason_are_replayed_and_each_succeeds_once(world: World) -> 
     assert (world.leads_with_a_deal(), world.automation.dead_letters()) == (set(leads), [])
 
 
+@pytest.mark.needs_triage_command
 def test_triage_on_the_command_line(world: World) -> None:
     planted = _poison(world, "for the command line")
     world.settled()
@@ -194,7 +197,7 @@ def _triage(world: World, *words: str, code: int = 0) -> list[dict[str, Any]]:
         "AUTOMATION_URL": world.stack.edge_url("client→automation"),
         "OPERATOR_TOKEN": world.stack.tokens["operator"],
     }
-    command = [sys.executable, "-m", "system_under_test.automation.dead_letters", *words]
+    command = [*(fill(word, {"python": sys.executable}) for word in world.target.triage), *words]
     done = subprocess.run(
         command, cwd=world.stack.source_root, env=os.environ | access, capture_output=True, text=True, check=False
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from chaos.faults.message import duplicate
 from scenarios.world import World
 
@@ -40,11 +42,13 @@ def test_a_lead_walks_through_its_stages_to_the_end_and_stays_there(world: World
     assert len(world.crm.deals_of(lead_id)) == 1
 
 
+@pytest.mark.needs_clean_slate
 def test_a_list_shows_each_once_however_small_its_pages(world: World) -> None:
     leads = sorted(world.new_leads(5))
     assert {limit: world.crm.leads(limit=limit) for limit in (1, 2, 5, 200)} == dict.fromkeys((1, 2, 5, 200), leads)
 
 
+@pytest.mark.needs_clean_slate
 def test_a_duplicate_lead_is_refused_and_told_which_one_exists(world: World) -> None:
     first = world.crm.create_lead(email="Grace@Example.test", external_id="crm-7")
     assert first.http_status == 201

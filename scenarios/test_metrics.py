@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.contract.log_lines import MetricsSnapshot
@@ -15,6 +16,7 @@ CREATED = 'http_requests_total{method="POST",route="/leads",status="ok"}'
 MOVED = 'http_requests_total{method="PATCH",route="/leads/{lead_id}/stage",status="ok"}'
 
 
+@pytest.mark.needs_clean_slate
 def test_counters_count_what_clients_and_events_did(world: World) -> None:
     services = ("crm", "pipeline", "automation")
     before = {service: _counters(world, service) for service in services}

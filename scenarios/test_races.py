@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from harness.clients.together import together
 from harness.evidence.records import Operation
 from scenarios.world import World
@@ -89,6 +91,7 @@ def test_ten_deals_for_one_lead_make_one(world: World) -> None:
     assert {deal.answer["existing_id"] for deal in created if deal.http_status == 409} == {winner}
 
 
+@pytest.mark.needs_clean_slate
 def test_ten_leads_with_one_email_make_one(world: World) -> None:
     one = partial(world.crm.create_lead, email="One@Example.test")
     created = world.overlapping([one for _ in TEN], writing="crm.leads")

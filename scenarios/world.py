@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -19,19 +19,32 @@ from harness.checks.trace_complete import surroundings_of
 from harness.clients.broker import Broker
 from harness.clients.database import Database
 from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient, tls
+from harness.clients.shared import Absent, SharedBroker, SharedDatabase, SharedSinks
 from harness.clients.sinks import Sinks
 from harness.clients.tap_to_file import TapToFile
 from harness.clients.together import together
 from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
 from harness.environment.broker_node import BrokerNode
+from harness.environment.capabilities import CLEAN_SLATE
 from harness.environment.stack import Stack
 from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.clock import monotonic_ns, seconds_between, wall_now
 from harness.evidence.evidence import killed_instances, load_evidence
 from harness.evidence.log_tail import LogTail
+from harness.evidence.ours import Ours, ours
 from harness.evidence.outages import outages
 from harness.evidence.recording import Recording
-from harness.evidence.records import ExecutionRow, Fault, HealthProbe, Operation, ScenarioRecord, TapMessage
+from harness.evidence.records import (
+    ExecutionRow,
+    Fault,
+    HealthProbe,
+    Operation,
+    Rows,
+    ScenarioRecord,
+    Schema,
+    TapMessage,
+    Topology,
+)
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, write_json
 from harness.evidence.write import write_evidence
 from harness.target import Target
@@ -44,6 +57,14 @@ STALLED_S = 6.0
 """Longer than anything that is silent while it works: in the test profile, the lease of a killed automation, 3 s."""
 
 
+class _LogOnly(Absent):
+    """In the place of where faults are injected, on a system that nobody breaks: its log can be read all the same."""
+
+    def __init__(self, what: str, why: str, log: Callable[[], list[Line]]) -> None:
+        super().__init__(what, why)
+        self.log = log
+
+
 class World:
     """One scenario on one stack, from a clean slate to ``conclude``, which gives the verdict of all properties."""
 
@@ -54,28 +75,76 @@ class World:
         self.again: str | None = None
         """The command that does it once more, where that is none of a gate."""
         self.recording = Recording()
-        self.database = Database(stack.database_url, target)
-        self.broker = Broker(stack.broker_url, target, self.recording)
+        self.shared = CLEAN_SLATE in stack.lacks
+        self.database: Database = self._database()
+        self.broker: Broker = self._broker()
         self.crm = CrmClient(stack.edge_url("client→crm"), stack.tokens["alice"], self.recording)
         self.pipeline = PipelineClient(stack.edge_url("client→pipeline"), stack.tokens["alice"], self.recording)
         self.automation = AutomationClient(
             stack.edge_url("client→automation"), stack.tokens["operator"], self.recording
         )
         self.operator = CrmClient(stack.edge_url("client→crm"), stack.tokens["operator"], self.recording)
-        self.sinks = Sinks(f"http://{stack.addresses['sinks']}")
+        self.sinks: Sinks = self._sinks()
         self._plain = httpx.Client(timeout=2.0, trust_env=False, verify=tls(), limits=_NO_KEEPING)
         self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation, self.operator]
         self._tap: list[TapMessage] = []
         self._tapping = threading.Lock()
         self._to_file: TapToFile | None = None
-        self.sinks.clean_slate()
-        self.database.clean_slate()
-        self.broker.clean_slate()
-        self._rules = self.database.rows().rules
+        self._clean_slate()
+        self._rules = self.database.rows().rules if self._has("database") else ()
         self._log = LogTail(run.logs(stack.name), skews_s=stack.skews_s)
         self._rest = Rest((), 0.0)
         self._rested_at: tuple[int, ...] | None = None
-        self.site = FaultSite(
+        self.site: FaultSite = self._site()
+        self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished, self._concerns)
+
+    # --- what there is -----------------------------------------------------------------------------------------
+
+    def _has(self, what: str) -> bool:
+        return what not in self.stack.lacks
+
+    def _absent(self, what: str) -> Any:
+        return Absent(what, self.stack.lacks[what])
+
+    def _ours(self) -> Ours:
+        return ours(self.recording.operations, self.recording.planted)
+
+    def _concerns(self, flow: str) -> bool:
+        return not self.shared or flow in self._ours().flows
+
+    def _database(self) -> Database:
+        if not self._has("database"):
+            return cast(Database, self._absent("database"))
+        if self.shared:
+            return SharedDatabase(self.stack.database_url, self.target, self._ours)
+        return Database(self.stack.database_url, self.target)
+
+    def _broker(self) -> Broker:
+        if not self._has("broker"):
+            return cast(Broker, self._absent("broker"))
+        if self.shared:
+            return SharedBroker(self.stack.broker_url, self.target, self.recording, self._ours, tap=self.stack.tap)
+        return Broker(self.stack.broker_url, self.target, self.recording, tap=self.stack.tap)
+
+    def _sinks(self) -> Sinks:
+        if not self._has("sinks"):
+            return cast(Sinks, self._absent("sinks"))
+        url = self.stack.url("sinks")
+        return SharedSinks(url, self._ours) if self.shared else Sinks(url)
+
+    def _clean_slate(self) -> None:
+        """Empty what may be emptied: nothing, where others have something in it."""
+        if self.shared:
+            return
+        for name, witness in (("sinks", self.sinks), ("database", self.database), ("broker", self.broker)):
+            if self._has(name):
+                witness.clean_slate()
+
+    def _site(self) -> FaultSite:
+        if not self._has("faults"):
+            return cast(FaultSite, _LogOnly("faults", self.stack.lacks["faults"], self._log.read_on))
+        stack, target = self.stack, self.target
+        return FaultSite(
             proxy=FaultProxy(stack.proxies_url),
             database=self.database,
             broker=self.broker,
@@ -88,7 +157,6 @@ class World:
             published=self._latest_published,
             look=self._ask_health_in_an_outage,
         )
-        self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished)
 
     # --- driving -----------------------------------------------------------------------------------------------
 
@@ -237,7 +305,8 @@ class World:
         if self._to_file is not None and self._to_file.at_work:
             return list(self._to_file.latest)
         with self._tapping:
-            self._tap += self.broker.drain_tap()
+            if self._has("tap"):
+                self._tap += self.broker.drain_tap()
             return list(self._tap)
 
     def until_logged(self, kind: str, *, correlation_id: str) -> Envelope:
@@ -318,7 +387,7 @@ class World:
     def _ask_who_should_consume(self) -> None:
         """Of whom the broker knows that it consumes is not asked; who says that it is not ready has said enough."""
         bounds = self.target.bounds
-        if bounds is None:
+        if bounds is None or not self._has("broker"):
             return
         within_s = bounds.readiness_s + 2 * LATE_S
         for service in self.target.broker.consumers:
@@ -364,7 +433,8 @@ class World:
 
     def write_down(self, error: str | None) -> ScenarioDirectory:
         """Heal what is still broken, wait for rest, write the evidence down."""
-        self.site.proxy.restore_all(self.target.edges)
+        if self._has("faults"):
+            self.site.proxy.restore_all(self.target.edges)
         if self._rested_at != self._activity():
             self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
         rest = self._rest
@@ -389,29 +459,38 @@ class World:
             clock=(self.until, until_ns),
             again=self.again,
             began=self._began,
+            shared=self.shared,
+            lacks=self._witnesses_missing(),
         )
         directory = self.run.scenario(self.name)
-        rows, resting = self.database.rows(), self.broker.resting()
         write_evidence(
             directory,
             scenario=scenario,
             recording=self.recording,
-            tap=self._tap,
-            resting=resting,
-            received=self.sinks.received(),
-            rows=rows,
-            schema=self.database.schema(),
-            topology=self.site.node.topology(),
+            tap=self._ours().of_ours(self._tap) if self.shared else self._tap,
+            rows=self.database.rows() if self._has("database") else Rows(),
+            resting=self.broker.resting() if self._has("broker") else (),
+            received=self.sinks.received() if self._has("sinks") else (),
+            schema=self.database.schema() if self._has("database") else Schema(),
+            topology=self.site.node.topology() if self._has("faults") else Topology(),
             tap_begun=self._to_file is not None,
         )
         self._forget()
-        self.sinks.close()
+        if self.stack.lacks:  # it goes on without us: no rule of ours stays behind, and no receiver that refuses
+            self._clean_slate()
+        for name, witness in (("sinks", self.sinks), ("database", self.database), ("broker", self.broker)):
+            if self._has(name):
+                witness.close()
         self._plain.close()
-        self.database.close()
-        self.broker.close()
         for client in self._clients:
             client.close()
         return directory
+
+    def _witnesses_missing(self) -> tuple[str, ...]:
+        """By the names of what properties read. That nothing is broken here is no want: faults only excuse."""
+        of: dict[str, tuple[str, ...]] = {"database": ("rows",), "broker": ("resting",), "sinks": ("received",)}
+        lacking = [what for what in self.stack.lacks if what != "faults"]
+        return tuple(sorted(name for what in lacking for name in (what, *of.get(what, ()))))
 
     def _forget(self) -> None:
         """What is written down is read again for judging: let there be room for it."""
@@ -434,19 +513,25 @@ class World:
     def _surroundings(self) -> Surroundings:
         return surroundings_of(self._rules, self.recording.planted, killed_instances(self.run, self.stack.name))
 
+    def _unheard(self) -> list[str]:
+        """A log that is collected may be late: what was answered has been logged, and is awaited there."""
+        heard = {line.correlation_id for line in self._log.read_on()}
+        answered = (one.correlation_id for one in self.recording.operations if one.http_status is not None)
+        return [f"any line of flow {flow}" for flow in answered if flow not in heard]
+
     def _unfinished(self) -> list[str]:
         """What the log cannot tell: rows that no relay has sent, messages that nobody has taken."""
-        unfinished = [
+        unfinished = self._unheard() if self.stack.lacks else []
+        unfinished += [
             f"delivery {count} of event {event_id}"
             for event_id, count in self.recording.awaited_deliveries.items()
             if len(self.attempts_of(event_id)) < count
         ]
-        unsent = self.database.unsent_events()
-        if unsent:
-            unfinished.append(f"{unsent} unsent outbox rows")
-        undelivered = self.database.undelivered_alerts()
-        if undelivered:
-            unfinished.append(f"{undelivered} undelivered alerts")
-        for queue, depth in self.broker.waiting().items():
+        if self._has("database"):
+            if unsent := self.database.unsent_events():
+                unfinished.append(f"{unsent} unsent outbox rows")
+            if undelivered := self.database.undelivered_alerts():
+                unfinished.append(f"{undelivered} undelivered alerts")
+        for queue, depth in self.broker.waiting().items() if self._has("broker") else ():
             unfinished.append(f"queue {queue} itself" if depth is None else f"{depth} messages in {queue}")
         return unfinished

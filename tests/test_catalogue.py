@@ -9,7 +9,7 @@ import pytest
 
 from chaos.seeded_bugs.catalogue import CHECKERS, Bug, CatalogueError, Edit, load_catalogue, plant
 from harness.checks import ALL
-from harness.target import PROJECT_ROOT
+from harness.target import PROJECT_ROOT, load_target
 from scenarios.kill_matrix.checkers import killers_of
 
 TOML = """
@@ -128,16 +128,20 @@ def test_a_missing_catalogue_is_an_error_that_names_it(tmp_path: Path) -> None:
         load_catalogue(tmp_path / "nowhere.toml")
 
 
-CATALOGUE = load_catalogue()
+TARGETS = {target.name: target for target in map(load_target, sorted((PROJECT_ROOT / "targets").glob("*.toml")))}
+KNOWN = {name: load_catalogue(PROJECT_ROOT / target.bugs) for name, target in TARGETS.items() if target.bugs}
+BUGS = [(target, bug) for target, known in KNOWN.items() for bug in known]
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_every_bug_of_the_catalogue_can_be_planted_into_the_system_as_it_is(tmp_path: Path, name: str) -> None:
-    assert_can_be_planted(CATALOGUE[name], tmp_path, "system_under_test")
+@pytest.mark.parametrize(("target", "name"), BUGS)
+def test_every_bug_of_a_catalogue_can_be_planted_into_the_system_as_it_is(
+    tmp_path: Path, target: str, name: str
+) -> None:
+    assert_can_be_planted(KNOWN[target][name], tmp_path, *TARGETS[target].source)
 
 
-def assert_can_be_planted(known: Bug, folder: Path, part: str) -> None:
-    root = plant(known, PROJECT_ROOT, folder / "copy", (part,))
+def assert_can_be_planted(known: Bug, folder: Path, *parts: str) -> None:
+    root = plant(known, PROJECT_ROOT, folder / "copy", parts)
     for edit in known.edit:
         planted, original = (base / edit.file for base in (root, PROJECT_ROOT))
         assert planted.read_text(encoding="utf-8") != original.read_text(encoding="utf-8")
@@ -145,9 +149,11 @@ def assert_can_be_planted(known: Bug, folder: Path, part: str) -> None:
             compile(planted.read_text(encoding="utf-8"), edit.file, "exec")
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_every_bug_of_the_catalogue_names_properties_that_exist_and_a_scenario_that_exists(name: str) -> None:
-    known = CATALOGUE[name]
+@pytest.mark.parametrize(("target", "name"), BUGS)
+def test_every_bug_of_a_catalogue_names_properties_that_exist_and_a_scenario_that_exists(
+    target: str, name: str
+) -> None:
+    known = KNOWN[target][name]
     assert known.expect
     assert set(known.expect) <= {prop.name for prop in ALL}
     file, _, test = known.scenario.partition("::")

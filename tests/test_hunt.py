@@ -15,7 +15,7 @@ from chaos.seeded_bugs.catalogue import Bug, Edit, load_catalogue
 from harness.environment.waiting import eventually
 from harness.evidence.hunted import Hunted, Judged, KillMatrix
 from harness.evidence.run_directory import RunDirectory
-from harness.target import load_target
+from harness.target import DEFAULT_TARGET, load_target
 from reports.kill_matrix import hunted_text, markdown, summary
 from scenarios.kill_matrix import hunt as hunt_module
 from scenarios.kill_matrix.bugs import hunt_all
@@ -58,7 +58,7 @@ class Scripted(Stage):
 
     script: str = ""
 
-    def command(self, *, run_dir: Path, source_root: Path, seed: int) -> list[str]:
+    def command(self, *, run_dir: Path, source_root: Path, seed: int, target: Path = DEFAULT_TARGET) -> list[str]:
         return [sys.executable, "-c", JUDGED + self.script, f"--run-dir={run_dir}", str(source_root)]
 
 

@@ -35,8 +35,9 @@ class ScenarioVerdict(Struct, frozen=True, kw_only=True):
 
 
 def judge(evidence: Evidence, properties: Sequence[Property] = ALL) -> ScenarioVerdict:
-    """Ask every property. Its order of severity: fail, unknown, pass; idle counts for nothing."""
-    return conclude(evidence, [prop.check(evidence) for prop in properties])
+    """Ask every property that applies. Its order of severity: fail, unknown, pass; idle counts for nothing."""
+    applicable = [prop for prop in properties if prop.applies(evidence.scenario.lacks)]
+    return conclude(evidence, [prop.check(evidence) for prop in applicable])
 
 
 def conclude(evidence: Evidence, results: Sequence[Result]) -> ScenarioVerdict:

@@ -120,4 +120,5 @@ PROPERTY = Property(
     "no secret and no personal datum in any line, message or refusal",
     ("lines", "tap", "resting", "operations", "scenario"),
     check,
+    may_lack=("tap", "resting"),
 )

@@ -37,7 +37,8 @@ class RunVerdict(Struct, frozen=True, kw_only=True):
     """What all scenarios of a run say together. ``idle``: properties that a whole run never put to the test.
 
     ``failures``: what failed without evidence of its own (a canary that survived, a stack that did not come up).
-    ``causes``: all findings once more, those of one cause together, the gravest first.
+    ``causes``: all findings once more, those of one cause together, the gravest first. ``beyond``: so many
+    scenarios more there are, which are not applicable to the system; ``ran``: so many were.
     """
 
     verdict: Verdict
@@ -45,6 +46,16 @@ class RunVerdict(Struct, frozen=True, kw_only=True):
     idle: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
+    ran: int = 0
+    beyond: int = 0
+
+    @property
+    def covers(self) -> str:
+        """How much of the whole this verdict is about; nothing, if it is about all of it."""
+        if not self.beyond:
+            return ""
+        asked = len(ALL) - len(idle_everywhere(self.scenarios))
+        return f"{self.ran} of {self.ran + self.beyond} scenarios, {asked} of {len(ALL)} properties"
 
     @property
     def findings(self) -> list[Finding]:
@@ -73,16 +84,16 @@ def rejudge(
         on_scenario(number, len(folders))
     if only:
         return _together(run, scenarios, properties)
-    before = read_json(run.verdict_file, RunVerdict).failures if run.verdict_file.exists() else ()
-    verdict = _together(run, scenarios, properties, before)
+    before = read_json(run.verdict_file, RunVerdict) if run.verdict_file.exists() else None
+    verdict = _together(run, scenarios, properties, before.failures if before else (), before.beyond if before else 0)
     write_json(run.verdict_file, verdict)
     return verdict
 
 
-def summarise(run: RunDirectory, failures: Sequence[str] = ()) -> RunVerdict:
+def summarise(run: RunDirectory, failures: Sequence[str] = (), beyond: int = 0) -> RunVerdict:
     """Put the written verdicts of a run together, and look at the log that no scenario covers."""
     scenarios = [read_json(directory.verdict_file, ScenarioVerdict) for directory in run.scenarios()]
-    return _together(run, scenarios, ALL, failures)
+    return _together(run, scenarios, ALL, failures, beyond)
 
 
 def _together(
@@ -90,6 +101,7 @@ def _together(
     scenarios: Sequence[ScenarioVerdict],
     properties: Sequence[Property],
     failures: Sequence[str] = (),
+    beyond: int = 0,
 ) -> RunVerdict:
     record = read_json(run.run_file, RunRecord)
     scenarios = list(scenarios)
@@ -107,6 +119,8 @@ def _together(
         idle=idle,
         failures=tuple(failures),
         causes=tuple(causes_of(finding for scenario in scenarios for finding in scenario.findings)),
+        ran=len(run.scenarios()),
+        beyond=beyond,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -66,6 +66,13 @@ class Property:
     reads: tuple[str, ...]
     check: Callable[[Evidence], Result]
     severity: Severity = "major"
+    may_lack: tuple[str, ...] = ()
+    """Evidence without which it says less, but nothing wrong."""
+
+    def applies(self, lacks: Collection[str]) -> bool:
+        """Whether it can be asked where these witnesses are not there, as on a system that somebody else runs."""
+        needed = {source.partition(".")[0] for source in self.reads} - set(self.may_lack)
+        return not needed & set(lacks)
 
 
 def answer(name: str, *, seen: int, floor: int, findings: Sequence[Finding] = (), doubts: Sequence[str] = ()) -> Result:

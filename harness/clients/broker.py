@@ -40,7 +40,8 @@ class Broker:
     its own: an alarm blocks the connections of publishers.
     """
 
-    def __init__(self, url: str, target: Target, recording: Recording) -> None:
+    def __init__(self, url: str, target: Target, recording: Recording, *, tap: str = TAP) -> None:
+        self._tap = tap
         self._parameters = pika.URLParameters(url)
         self._parameters.heartbeat = 0  # between two questions nobody tends a kept connection
         self._target = target
@@ -73,22 +74,27 @@ class Broker:
     def open_tap(self) -> None:
         """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
         with self._channel() as channel:
-            channel.queue_declare(TAP, durable=True, arguments={"x-queue-type": "quorum"})
+            channel.queue_declare(self._tap, durable=True, arguments={"x-queue-type": "quorum"})
             for what in _TAPPED:
-                channel.queue_bind(TAP, FIREHOSE, what)
+                channel.queue_bind(self._tap, FIREHOSE, what)
+
+    def close_tap(self) -> None:
+        """Copy no more, and take the queue of copies away."""
+        with self._channel() as channel:
+            channel.queue_delete(self._tap)
 
     def shut_tap(self) -> None:
         """Copy no more."""
         with self._channel() as channel:
             for what in _TAPPED:
-                channel.queue_unbind(TAP, FIREHOSE, what)
+                channel.queue_unbind(self._tap, FIREHOSE, what)
 
     def drain_tap(self) -> list[TapMessage]:
         """Take everything out of the tap, oldest first."""
         with self._asking() as channel:
             return [
                 _tap_message(method.routing_key, properties.headers or {}, body)
-                for method, properties, body in _take_all(channel, TAP, auto_ack=True)
+                for method, properties, body in _take_all(channel, self._tap, auto_ack=True)
             ]
 
     @contextmanager
@@ -109,7 +115,7 @@ class Broker:
             return taken
 
         with self._connection() as connection:
-            connection.channel().basic_consume(TAP, take, auto_ack=True)
+            connection.channel().basic_consume(self._tap, take, auto_ack=True)
             yield ask
 
     @contextmanager
@@ -172,7 +178,7 @@ class Broker:
     def clean_slate(self) -> None:
         """Empty every queue and the tap. Only for a system at rest."""
         with self._asking() as channel:
-            for queue in (*self._target.broker.queues, TAP):
+            for queue in (*self._target.broker.queues, self._tap):
                 channel.queue_purge(queue)
 
     def unbind_work_queue(self, *, but: Sequence[str] = ()) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+CLEAN_SLATE = "clean slate"
+"""The right to empty tables and queues, to add rules, and to send what no client would: the system is ours alone."""
+
 
 @runtime_checkable
 class Killable(Protocol):

@@ -9,10 +9,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.environment.external import check_allowed
 from harness.environment.failures import EnvironmentFailed, MissingServers
 from harness.environment.foundation import EnvironmentName, Foundation
 from harness.environment.native import NativeServers
 from harness.environment.servers import chosen_proxy_server, find_servers
+from harness.target import Target
 
 VARIABLE = "GAUNTLET_ENVIRONMENT"
 AUTO = "auto"
@@ -36,12 +38,14 @@ def is_named(name: EnvironmentName) -> bool:
     return os.environ.get(VARIABLE) == name
 
 
-def choose_environment() -> Choice:
-    """The one that was named, or native if its servers are there, or containers if an engine answers.
+def choose_environment(target: Target | None = None) -> Choice:
+    """The target's own, or one that was named, or native if its servers are there, or containers if an engine answers.
 
     Raises NoEnvironment if there is neither, EnvironmentFailed for a name that there is not. One that was named is not
     looked for.
     """
+    if target is not None and target.environment == "external":
+        return Choice("external", "the target says so")
     named = os.environ.get(VARIABLE) or AUTO
     for name in NAMES:
         if name == named:
@@ -55,12 +59,15 @@ def choose_environment() -> Choice:
     return Choice("native", "its servers are all here")
 
 
-def provide_for_a_run(on_step: Callable[[str], None]) -> Choice:
+def provide_for_a_run(on_step: Callable[[str], None], target: Target | None = None) -> Choice:
     """Choose, get ready what can be got ready before anything runs, and tell it to all that this process starts.
 
-    Raises EnvironmentFailed.
+    Raises EnvironmentFailed; TargetError for an external system that may not be spoken to.
     """
-    choice = choose_environment()
+    choice = choose_environment(target)
+    if target is not None and choice.name == "external":
+        check_allowed(target)
+        return choice
     if choice.name == "containers":
         from harness.environment.containers.servers import get_images
 

@@ -10,7 +10,8 @@ from harness.environment.servers import ProxyServer
 if TYPE_CHECKING:
     from harness.environment.stack import Stack
 
-EnvironmentName = Literal["native", "containers"]
+EnvironmentName = Literal["native", "containers", "external"]
+"""``external``: a system that somebody else runs has no foundation of ours."""
 
 
 class Foundation(Protocol):

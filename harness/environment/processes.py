@@ -46,6 +46,8 @@ class Start(msgspec.Struct):
     """So much its wall clock was fast, in this life (negative: slow)."""
     exit_code: int | None = None
     """With which it ended, negative for a signal; None for one that another command has started."""
+    first_seq: int = 0
+    """The number of the first line that its file holds: not 0 where we came when it was running already."""
 
 
 class Container(msgspec.Struct, kw_only=True):

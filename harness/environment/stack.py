@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from harness.clients.broker import TAP
 from harness.environment import keeper, postgres, rabbitmq
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.foundation import EnvironmentName
@@ -50,6 +51,10 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
     replicas: dict[str, str]
     environment: EnvironmentName = "native"
     records: dict[str, ProcessRecord] = {}
+    tap: str = TAP
+    """The queue that the broker's copies go to."""
+    lacks: dict[str, str] = {}
+    """What a scenario cannot have here → why. Of what we have booted ourselves: nothing."""
     ended: bool = False
 
     @property
@@ -96,11 +101,11 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
 
     def url(self, service: str) -> str:
         """A service's own address, which no fault on an edge touches."""
-        return f"http://{self.addresses[service]}"
+        return _url(self.addresses[service])
 
     def edge_url(self, edge: str) -> str:
         """An HTTP edge's address, which is the proxy's."""
-        return f"http://{self.edges[edge]}"
+        return _url(self.edges[edge])
 
     def save(self) -> None:
         """Write it down, whole or not at all."""
@@ -164,6 +169,11 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
 
         found = engine.containers(f"{engine.STACK}={self.state_dir}")
         return {one.short_id: one.labels[engine.PROCESS] for one in found}
+
+
+def _url(address: str) -> str:
+    """Of what we boot we know host and port; of what others run, the whole address."""
+    return address if "://" in address else f"http://{address}"
 
 
 def stack_file(run_dir: Path, name: str) -> Path:

@@ -29,6 +29,7 @@ from harness.evidence.log_files import (
     last_line,
     read_process_log,
 )
+from harness.evidence.ours import ours
 from harness.evidence.records import (
     Fault,
     HealthProbe,
@@ -72,7 +73,10 @@ class Evidence:
     @cached_property
     def lines(self) -> tuple[Line, ...]:
         """The scenario's lines of all processes, in the order of their timestamps."""
-        return tuple(sorted((line for log in self.logs for line in log.lines), key=lambda line: line.ts))
+        lines = sorted((line for log in self.logs for line in log.lines), key=lambda line: line.ts)
+        if self.scenario.shared:
+            lines = ours(self.operations, self.scenario.planted).lines(lines)
+        return tuple(lines)
 
     def of(self, kind: type[Kind]) -> Sequence[Kind]:
         """All lines of one kind, in the order of their timestamps."""
@@ -112,6 +116,7 @@ class _Start(msgspec.Struct):
     ended_at: str | None = None
     skew_s: float = 0.0
     exit_code: int | None = None
+    first_seq: int = 0
 
 
 class _Process(msgspec.Struct):
@@ -140,6 +145,7 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
             ended_at=start.ended_at,
             skew_s=start.skew_s,
             exit_code=start.exit_code,
+            first_seq=start.first_seq,
         )
         for name, service in [*((name, name) for name in known.services), *known.replicas.items()]
         for start in known.records[name].starts

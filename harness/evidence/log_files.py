@@ -197,7 +197,8 @@ def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[
                 return []
             for line in read if start.skew_s else ():
                 _correct(line, start.skew_s)
-            numbers = range(len(lines), len(lines) + len(read))
+            first = start.first_seq + len(lines)
+            numbers = range(first, first + len(read))
             if [line.seq for line in read] != list(numbers):
                 return []
             moments = [line.ts for line in (*lines[-1:], *read)]
@@ -270,7 +271,7 @@ def last_line(path: Path, *, skew_s: float = 0.0) -> Line | None:
 def _holes(reader: _Reader, start: ProcessStart) -> Iterable[LostLines]:
     by_seq = {seq: ts for seq, ts, _ in reader.positions}
     present = sorted(by_seq)
-    before = -1
+    before = start.first_seq - 1
     for seq in present:
         if seq > before + 1:
             since = by_seq.get(before, BEGINNING)

@@ -119,6 +119,10 @@ class ScenarioRecord(Struct, frozen=True, kw_only=True):
     """The command that does it once more, for what is no scenario of a gate."""
     began: str = ""
     """When its stack was up and it could begin (older runs do not tell)."""
+    shared: bool = False
+    """Others used the system as well: its evidence is what was ours (see ``harness.evidence.ours``)."""
+    lacks: tuple[str, ...] = ()
+    """Witnesses that this system does not have: what needs them is not asked."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -345,6 +349,8 @@ class ProcessStart(Struct, frozen=True, kw_only=True):
     """So much its wall clock was fast: the timestamps of its lines are corrected by it when they are read."""
     exit_code: int | None = None
     """With which it ended, negative for a signal; None for one whose end we have only been told of."""
+    first_seq: int = 0
+    """The number of the first line that the file has to hold."""
 
     @property
     def fell_dead(self) -> bool:

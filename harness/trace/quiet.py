@@ -33,12 +33,14 @@ class QuietWatch:
 
     ``read_on``: all lines so far, a list that only grows. ``surroundings``: as for judging. ``unfinished``: looks that
     cost more than reading the log (unsent outbox rows, queue depths), taken only when the log says that all is closed;
-    each gives texts about what is not finished.
+    each gives texts about what is not finished. ``concerns``: whether a flow is waited for; on a system that others use
+    as well, only our own are.
     """
 
     read_on: Callable[[], list[Line]]
     surroundings: Callable[[], Surroundings]
     unfinished: Callable[[], list[str]]
+    concerns: Callable[[str], bool] = lambda flow: True
     _flows: dict[str, list[InBand]] = field(default_factory=dict)
     _open: dict[str, str] = field(default_factory=dict)
     _taken: int = 0
@@ -51,13 +53,14 @@ class QuietWatch:
             if self._take_new_lines():
                 last_line = time.monotonic()  # to read much takes long
             now = time.monotonic()
-            if not self._open and now - last_line >= CALM_S:
+            still_open = [says for flow, says in self._open.items() if self.concerns(flow)]
+            if not still_open and now - last_line >= CALM_S:
                 unfinished = self.unfinished()
                 if not unfinished and not self._take_new_lines():
                     return Rest((), now - began)
                 awaited = tuple(unfinished)
             else:
-                awaited = tuple(self._open.values())
+                awaited = tuple(still_open)
             if now - began > within_s or now - last_line > stalled_s:
                 return Rest(awaited or ("a moment without new lines",), now - began)
             time.sleep(POLL_S)
@@ -77,7 +80,7 @@ class QuietWatch:
         new, self._taken = lines[self._taken :], len(lines)
         for line in new:
             if isinstance(line, InBand):
-                came = True
+                came = came or self.concerns(line.correlation_id)
                 self._flows.setdefault(line.correlation_id, []).append(line)
                 grown.add(line.correlation_id)
         for correlation_id in grown:

@@ -21,7 +21,7 @@ from harness.evidence.clock import seconds_between
 from harness.evidence.hunted import Hunted, Judged, Outcome
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json
-from harness.target import PROJECT_ROOT
+from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from scenarios.kill_matrix.stages import Stage
 
 _LOOK_EVERY_S = 0.2
@@ -36,6 +36,7 @@ class Hunting:
     within_s: float
     exhaustive: bool = False
     source_root: Path = PROJECT_ROOT
+    target_file: Path = DEFAULT_TARGET
     interrupted: threading.Event = field(default_factory=threading.Event)
     """Once it is set, every bug of this hunt ends where it is."""
 
@@ -49,14 +50,15 @@ def hunt(
     """
     began = time.monotonic()
     try:
-        source = plant(bug, hunting.source_root, folder / "source")
+        source = plant(bug, hunting.source_root, folder / "source", load_target(hunting.target_file).source)
     except CatalogueError as stale:
         return Hunted(bug=name, name=bug.name, outcome="stale", expect=bug.expect, says=str(stale))
     chase = _Chase(name, bug, hunting, began + hunting.within_s)
     for number, stage in enumerate(stages, start=1):
         tell(name, stage.name)
         run = RunDirectory(folder / f"{number}-{stage.name}")
-        chase.run(stage.command(run_dir=run.root, source_root=source, seed=hunting.seed), run)
+        command = stage.command(run_dir=run.root, source_root=source, seed=hunting.seed, target=hunting.target_file)
+        chase.run(command, run)
         if chase.over or (chase.red and not stage.narrow and not hunting.exhaustive):
             break
     return chase.told(time.monotonic() - began)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.seeded_bugs.catalogue import Bug
-from harness.target import PROJECT_ROOT, Target
+from harness.target import DEFAULT_TARGET, PROJECT_ROOT, Target
 
 CANARIES = "scenarios/test_canary.py"
 _EXPLORE = ("--for", "2m", "--shrink-for", "1s")
@@ -30,9 +30,9 @@ class Stage:
     words: tuple[str, ...]
     narrow: bool = False
 
-    def command(self, *, run_dir: Path, source_root: Path, seed: int) -> list[str]:
+    def command(self, *, run_dir: Path, source_root: Path, seed: int, target: Path = DEFAULT_TARGET) -> list[str]:
         """All of it, on one stack."""
-        common = [f"--run-dir={run_dir}", f"--source-root={source_root}", f"--seed={seed}"]
+        common = [f"--run-dir={run_dir}", f"--source-root={source_root}", f"--seed={seed}", f"--target={target}"]
         return [sys.executable, "-m", *self.words, *common]
 
 
