@@ -68,7 +68,7 @@ $(VENV)/.made: requirements.lock pyproject.toml
 	@touch $@
 
 lock: $(VENV)/.made  ## compile requirements.lock anew from pyproject.toml
-	@$(BIN)/pip-compile --quiet --extra dev --extra scale --strip-extras --allow-unsafe --generate-hashes --no-header \
+	@$(BIN)/pip-compile --quiet --extra alternative --extra dev --extra scale --strip-extras --allow-unsafe --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
 
 clean:  ## remove the virtual environment and all runs
