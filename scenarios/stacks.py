@@ -30,13 +30,23 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 class Stacks:
-    """Boots on first use. ``retire`` ends the present stack: a red scenario may have left work in it."""
+    """Boots on first use. ``retire`` ends the present stack: a red scenario may have left work in it.
+
+    ``breaks_broker``: what is seen of messages has to outlive the broker.
+    """
 
     def __init__(
-        self, target: Target, run: RunDirectory, *, worker: str, source_root: Path, destructive: bool = False
+        self,
+        target: Target,
+        run: RunDirectory,
+        *,
+        worker: str,
+        source_root: Path,
+        destructive: bool = False,
+        breaks_broker: bool = True,
     ) -> None:
         self.target = target
-        self._destructive = destructive
+        self._destructive, self._breaks_broker = destructive, breaks_broker
         self._run, self._worker, self._source_root = run, worker, source_root
         self._number = 0
         self._since = ""
@@ -63,7 +73,7 @@ class Stacks:
             self._since = wall_now() if self.target.external else ""
             if "tap" not in self._stack.lacks:
                 with closing(Broker(self._stack.broker_url, self.target, Recording(), tap=self._stack.tap)) as broker:
-                    broker.open_tap()
+                    broker.open_tap(lasting=self._breaks_broker)
                 if self.target.external:
                     self._up.callback(broker.close_tap)
         self._stack.assert_standing()

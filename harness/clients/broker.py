@@ -71,10 +71,15 @@ class Broker:
             yield channel
             channel.close()
 
-    def open_tap(self) -> None:
-        """Begin to copy every publish and every delivery. A quorum queue, so that the copies outlive the broker."""
+    def open_tap(self, *, lasting: bool = True) -> None:
+        """Begin to copy every publish and every delivery.
+
+        ``lasting``: into a quorum queue, so that the copies outlive the broker. A classic one costs the broker less,
+        and is enough where nobody ends it.
+        """
+        arguments = {"x-queue-type": "quorum" if lasting else "classic"}
         with self._channel() as channel:
-            channel.queue_declare(self._tap, durable=True, arguments={"x-queue-type": "quorum"})
+            channel.queue_declare(self._tap, durable=True, arguments=arguments)
             for what in _TAPPED:
                 channel.queue_bind(self._tap, FIREHOSE, what)
 

@@ -62,7 +62,7 @@ def measure(run_dir: Path, on_step: Callable[[str], None]) -> Cost:
     """Some rounds, each in both ways, by turns in either order."""
     found, run = Cost(machine=machine()), RunDirectory(run_dir)
     target = load_target()
-    with Stacks(target, run, worker="bench", source_root=PROJECT_ROOT) as stacks:
+    with Stacks(target, run, worker="bench", source_root=PROJECT_ROOT, breaks_broker=False) as stacks:
         for number in range(ROUNDS + 1):
             rates = {}
             for evidence in (True, False) if number % 2 else (False, True):
@@ -79,7 +79,10 @@ def measure(run_dir: Path, on_step: Callable[[str], None]) -> Cost:
 
 
 def _throughput(world: World, evidence: bool) -> float:
-    (world.broker.open_tap if evidence else world.broker.shut_tap)()
+    if evidence:
+        world.broker.open_tap(lasting=False)
+    else:
+        world.broker.shut_tap()
     folder = world.run.scenario(world.name).root / "load"
     load = Load(profile=_PROFILE, seed=world.seed, evidence=evidence, connections=_CONNECTIONS)
     drive(load, world, folder, Nobody())

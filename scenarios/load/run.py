@@ -61,7 +61,8 @@ def run_load(plan: Plan, run_dir: Path, listen: Listener) -> Judged:
     write_json(run.run_file, _record(plan))
     scenario = f"load-{plan.load.profile.name}"
     try:
-        with Stacks(target, run, worker="load", source_root=plan.source_root) as stacks:
+        breaks = plan.load.chaos is not None
+        with Stacks(target, run, worker="load", source_root=plan.source_root, breaks_broker=breaks) as stacks:
             listen.phase("booting a stack")
             stack, since = stacks.current()
             world = World(stack, target, run, name=scenario, seed=plan.load.seed, since=since)
