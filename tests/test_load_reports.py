@@ -190,7 +190,7 @@ def test_a_run_up_to_its_limit_ends_with_the_knee(tmp_path: Path) -> None:
     )  # fmt: skip
     text = load_text(result_of(story.measured(tmp_path), gates("completeness >= 100%")))
     assert "the knee: 40 requests a second; of 60 flows a second" in text
-    assert "first to give way: CPU of <b>, from second 0 on, at 20/s" in text
+    assert "first to give way: CPU of <b>, from second 10 on, at 40/s" in text
     marks = [line[:3] for line in text.splitlines() if re.match(r"[✓✗] \d", line)]
     assert marks == ["✓ 1", "✓ 2", "✗ 3", "✗ 4"]
 
