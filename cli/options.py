@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 
 
-WORKERS = click.option("-n", "--workers", type=click.IntRange(1), default=2, show_default=True, help="Stacks at work.")
+WORKERS = click.option(
+    "-n", "--workers", type=click.IntRange(1), default=min(6, len(os.sched_getaffinity(0)) + 1),
+    show_default="one more than there are cores, six at most", help="Stacks at work.",
+)  # fmt: skip
 SEED = click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
 RUN_DIR = click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/TIME-SEED)."
