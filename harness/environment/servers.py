@@ -63,10 +63,6 @@ class Program:
     use: str
     needed: bool = True
 
-    @property
-    def usable(self) -> bool:
-        return not isinstance(self.found, str)
-
 
 def find_servers(*, all_of_them: bool = False) -> Servers:
     """Find those that are needed. Raises MissingServers with everything that is missing or too old, not just the first.

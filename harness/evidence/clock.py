@@ -35,6 +35,12 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
+def wall_of(clock: tuple[str, int], reading_ns: int) -> str:
+    """What the wall clock showed at a reading of the monotonic one. ``clock``: one moment on both of them."""
+    wall, at_ns = clock
+    return later(wall, (reading_ns - at_ns) / 1e9)
+
+
 def unix_ns(moment: str) -> int:
     """A moment as log lines write it, in nanoseconds since 1970."""
     return _second(moment[:19]) * 1_000_000_000 + int(moment[20:26]) * 1_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.contract.events import decode_event
 from harness.contract.log_lines import ContractViolation, EventStored, HttpRequestReceived
-from harness.evidence.clock import later, seconds_between
+from harness.evidence.clock import later, seconds_between, wall_of
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Operation
 from harness.trace.disagreement import Disagreement
@@ -64,8 +64,7 @@ def _answers(evidence: Evidence) -> Iterator[Disagreement]:
 
 
 def _while_asked(op: Operation, moment: str, clock: tuple[str, int]) -> bool:
-    wall, monotonic_ns = clock
-    first, last = (later(wall, (ns - monotonic_ns) / 1e9) for ns in (op.invoked_ns, op.returned_ns))
+    first, last = (wall_of(clock, reading_ns) for reading_ns in (op.invoked_ns, op.returned_ns))
     return _between(first, moment, last)
 
 

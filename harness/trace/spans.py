@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from hashlib import md5
 from typing import Literal
 
@@ -24,13 +23,13 @@ from harness.contract.log_lines import (
     RuleEvaluated,
     kind_of,
 )
+from harness.evidence.clock import unix_ns
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Operation
 from harness.trace.flow import lines_by_flow
 
 Role = Literal["internal", "server", "client", "producer", "consumer"]
 CLIENT = "client"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FAILED = ("server_error", "timeout", "connection_error", "failed", "error", "nacked", "returned", "dead_lettered")
 
 
@@ -57,10 +56,9 @@ class Span:
 def moment_ns(ts: str) -> int | None:
     """None for what is written as a timestamp and is no date."""
     try:
-        since = datetime.fromisoformat(ts) - _EPOCH
-    except (ValueError, TypeError):
+        return unix_ns(ts)
+    except ValueError:
         return None
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
 
 
 def spans_of(evidence: Evidence, only: str | None = None) -> Iterator[Span]:

@@ -37,7 +37,7 @@ from harness.contract.log_lines import (
     TimerFired,
     TimerScheduled,
 )
-from harness.evidence.clock import later
+from harness.evidence.clock import wall_of
 from harness.evidence.evidence import Evidence
 from harness.evidence.records import Fault
 from harness.trace.findings import FlowFinding
@@ -179,14 +179,12 @@ def _fault_windows(faults: Iterable[Fault], began: float, ended: float) -> Itera
 
 def _client(evidence: Evidence, correlation_id: str) -> Iterator[Step]:
     """A client waits for its answer. Needs a moment of which both clocks are known."""
-    if evidence.scenario.clock is None:
+    clock = evidence.scenario.clock
+    if clock is None:
         return
-    wall, monotonic_ns = evidence.scenario.clock
     for asked in evidence.operations:
         if asked.correlation_id == correlation_id:
-            first, last = (
-                _moment(later(wall, (ns - monotonic_ns) / 1e9)) for ns in (asked.invoked_ns, asked.returned_ns)
-            )
+            first, last = (_moment(wall_of(clock, ns)) for ns in (asked.invoked_ns, asked.returned_ns))
             if first is not None and last is not None:
                 name = " ".join(filter(None, (asked.action.replace("_", " "), asked.arguments.get("stage"))))
                 told = "no answer" if asked.http_status is None else str(asked.http_status)

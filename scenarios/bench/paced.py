@@ -48,7 +48,7 @@ class _Connection:
         zero = time.perf_counter() + order.begin_ns / 1e9 - time.time()
         for turn in range(self._number, round(order.rate * order.seconds), order.connections):
             due = zero + turn / order.rate
-            await asyncio.sleep(due - time.perf_counter())
+            await asyncio.sleep(due - time.perf_counter())  # not waiting for anything: a request is due then
             sent = time.perf_counter()
             writer.write(self._request())
             good = await _answer(reader)
