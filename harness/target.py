@@ -165,6 +165,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Its catalogue of bugs to plant, below the gauntlet's own folder; a gate proves its power on some of them."""
     environment: Literal["booted", "external"] = "booted"
     external: ExternalSpec | None = None
+    preload: tuple[str, ...] = ()
+    """Libraries that its services import, where each is started by ``${python} -m …``: they are forked from a process
+    that has imported these. Never the system's own modules: a planted bug is in another copy of them."""
     triage: tuple[str, ...] = ()
     """The command with which an operator deals with dead letters, if there is one."""
 

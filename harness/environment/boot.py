@@ -111,6 +111,8 @@ def _end_kept(note: Path) -> Path:
 
 def _bring_up(target: Target, foundation: Foundation, stack: Stack, lease: PortLease, on_step: OnStep) -> None:
     """Start everything at once, except that services wait for their database and their proxies."""
+    for name in stack.services:
+        stack.processes[name].prepare()
     futures: list[Future[None]] = []
     with ThreadPoolExecutor(thread_name_prefix=f"boot {stack.name}") as pool:
         try:

@@ -22,6 +22,7 @@ import msgspec
 
 from harness.environment import faketime, keeper
 from harness.environment.failures import EnvironmentFailed
+from harness.environment.forking import Forked, ForkServer, fork_server_for
 from harness.environment.handshakes import handshake
 from harness.environment.waiting import NeverHappened, eventually
 
@@ -80,6 +81,8 @@ class ProcessRecord(msgspec.Struct, kw_only=True):
     stop_signal: int = int(signal.SIGTERM)
     output: Literal["ndjson", "log"] = "log"
     container: Container | None = None
+    preload: tuple[str, ...] = ()
+    """Modules that a fork server has imported, of which this is a fork then: it runs ``python -m …``."""
     starts: list[Start] = []
 
 
@@ -122,6 +125,9 @@ class Supervised(ABC):
         ``keep_open``: descriptors that it inherits. ``skew_s``: let its wall clock be so much fast. Raises
         EnvironmentFailed where that cannot be done.
         """
+
+    def prepare(self) -> object:
+        """Do what can be done before it is started. Returns at once."""
 
     @abstractmethod
     def kill(self) -> None:
@@ -200,7 +206,7 @@ class Supervised(ABC):
 class ManagedProcess(Supervised):
     """A process of this machine."""
 
-    _popen: subprocess.Popen[bytes] | None = None
+    _popen: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def alive(self) -> bool:
@@ -224,21 +230,29 @@ class ManagedProcess(Supervised):
             raise EnvironmentFailed(f"{self.name} is to be started, but runs (pid {self.starts[-1].pid})")
         output = self._output(len(self.starts) + 1)
         complaints = output.with_suffix(".stderr") if self.record.output == "ndjson" else output
+        environment = self.record.environment | _marks(self._state_dir, self.name, self.record.stop_signal)
         with output.open("ab") as out, complaints.open("ab") as err:
-            self._popen = subprocess.Popen(
-                self.record.argv,
-                env=self.record.environment
-                | faketime.environment(skew_s)
-                | _marks(self._state_dir, self.name, self.record.stop_signal),
-                cwd=self.record.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                pass_fds=keep_open,
-                **_as_user(self.record.user),
-            )
+            if (server := self.prepare()) and not skew_s and not keep_open:  # clocks are changed before an interpreter starts
+                self._popen = server.start(self.record.argv, environment, self.record.cwd, out, err)
+            else:
+                self._popen = subprocess.Popen(
+                    self.record.argv,
+                    env=environment | faketime.environment(skew_s),
+                    cwd=self.record.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    pass_fds=keep_open,
+                    **_as_user(self.record.user),
+                )
         self._started(self._popen.pid, at=now(), skew_s=skew_s)
+
+    def prepare(self) -> ForkServer | None:
+        """Let its fork server import what it has to, while others start. None if it is no fork."""
+        if not self.record.preload:
+            return None
+        return fork_server_for(self.record.preload, plain_environment(Path(self.record.environment["HOME"])))
 
     def tree(self) -> set[int]:
         """Its process ids: what carries its mark, and what descends from that."""

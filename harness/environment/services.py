@@ -32,6 +32,7 @@ def records(target: Target, stack: Stack) -> dict[str, ProcessRecord]:
             cwd=stack.source_root,
             ready=f"http://{address}{spec.ready}",
             output="ndjson",
+            preload=target.preload,
         )
     return made
 
