@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -78,6 +79,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_testnodedown(node: Any) -> None:
     """xdist: a worker is done; all of them have left out the same."""
     node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("gauntlet_left_out", {})
+
+
+def pytest_sessionstart() -> None:
+    """What has been imported stays: the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,8 +20,8 @@ RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_t
 
 
 WORKERS = click.option(
-    "-n", "--workers", type=click.IntRange(1), default=min(6, len(os.sched_getaffinity(0)) + 1),
-    show_default="one more than there are cores, six at most", help="Stacks at work.",
+    "-n", "--workers", type=click.IntRange(1), default=min(6, len(os.sched_getaffinity(0)) + 2),
+    show_default="two more than there are cores, six at most", help="Stacks at work.",
 )  # fmt: skip
 SEED = click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
 RUN_DIR = click.option(

@@ -33,7 +33,7 @@ def test_sessions_that_are_terminated_within_a_transaction_are_made_anew(world: 
         eventually(lambda: world.database.in_transaction(role), within_s=WITHIN_S, describe="a transaction")
         with terminated(world.site, place):
             first = moving.result()
-    world.settled()
+        world.settled()  # all of it slowly: who was interrupted in the first place has had no time to be slow yet
     assert {move.outcome for move in world.move_all(leads, "proposal")} == {"ok"}
     world.settled()
     assert {lead for lead, move in zip(leads, first, strict=True) if move.outcome == "ok"} <= world.leads_with_a_deal()

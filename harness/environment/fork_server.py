@@ -7,7 +7,7 @@ from the folder it is started in, because the code under test may be another one
 A fork carries the environment and command line of whoever forked, as far as the kernel can tell others. Both are
 overwritten in place, as setproctitle does: the keeper knows what belongs to a stack by its environment (see ``keeper``).
 
-It is run as ``python fork_server.py MODULE… PADDING`` and never imported by who asks it (see ``forking``). Standard input
+It is run as ``python fork_server.py MODULE…`` and never imported by who asks it (see ``forking``). Standard input
 is the socket on which orders come; when that is closed, it ends, and those that it forked live on.
 """
 
@@ -37,7 +37,8 @@ _ARG_START = 45
 
 def main() -> None:
     """Import, then fork whenever it is asked for. Returns in a fork, when what it has become is over."""
-    for module in sys.argv[1:-1]:
+    sys.path[0] = "/"  # our own folder is nobody's place for modules
+    for module in sys.argv[1:]:
         with contextlib.suppress(ImportError):  # whoever needs it will say so
             importlib.import_module(module)
     gc.collect()

@@ -231,6 +231,7 @@ class ManagedProcess(Supervised):
         output = self._output(len(self.starts) + 1)
         complaints = output.with_suffix(".stderr") if self.record.output == "ndjson" else output
         environment = self.record.environment | _marks(self._state_dir, self.name, self.record.stop_signal)
+        at = now()  # before it can say a word
         with output.open("ab") as out, complaints.open("ab") as err:
             if (server := self.prepare()) and not skew_s and not keep_open:  # clocks are changed before an interpreter starts
                 self._popen = server.start(self.record.argv, environment, self.record.cwd, out, err)
@@ -246,7 +247,7 @@ class ManagedProcess(Supervised):
                     pass_fds=keep_open,
                     **_as_user(self.record.user),
                 )
-        self._started(self._popen.pid, at=now(), skew_s=skew_s)
+        self._started(self._popen.pid, at=at, skew_s=skew_s)
 
     def prepare(self) -> ForkServer | None:
         """Let its fork server import what it has to, while others start. None if it is no fork."""
@@ -319,15 +320,22 @@ class ManagedProcess(Supervised):
         return not running
 
     def _force(self) -> None:
-        victims = self.tree()
+        """To look for all that belongs to it reads of every process of the machine: it is not done while they die."""
 
-        def gone() -> bool:
-            left = {pid for pid in victims | self.tree() if keeper.state_of(pid) not in "ZX"}
-            for pid in left:
+        def killed() -> bool:
+            victims = self._living(self.tree())
+            for pid in victims:
                 keeper.send(pid, signal.SIGKILL, self._state_dir)
-            return not left and not self.alive
+            eventually(
+                lambda: not self._living(victims), within_s=_GONE_WITHIN_S, describe=f"{victims} to be gone", every_s=0.003
+            )
+            return not victims and not self.alive  # only a look that finds none is the last one: a fork may have escaped
 
-        eventually(gone, within_s=_GONE_WITHIN_S, describe=f"{self.name} to be gone", every_s=0.005)
+        eventually(killed, within_s=_GONE_WITHIN_S, describe=f"{self.name} to be gone", every_s=0.003)
+
+    @staticmethod
+    def _living(pids: set[int]) -> set[int]:
+        return {pid for pid in pids if keeper.state_of(pid) not in "ZX"}
 
     def _ended(self, how: How) -> None:
         super()._ended(how)
