@@ -49,7 +49,7 @@ from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, writ
 from harness.evidence.write import write_evidence
 from harness.target import Target
 from harness.trace.flow import Surroundings
-from harness.trace.quiet import QuietWatch, Rest
+from harness.trace.quiet import CALM_S, PAUSE_S, QuietWatch, Rest
 
 WITHIN_S = 20.0
 _NO_KEEPING = httpx.Limits(max_keepalive_connections=0)  # a kept connection may have been closed by a restart
@@ -267,7 +267,7 @@ class World:
 
     def settled(self, *, within_s: float = WITHIN_S) -> None:
         """Wait until every correlation is closed. Raises AssertionError naming what has not come."""
-        rest = self._await_quiet(within_s=within_s)
+        rest = self._await_quiet(within_s=within_s, calm_s=PAUSE_S)
         assert rest.quiet, f"not at rest after {rest.waited_s:.1f} s; still awaited: {'; '.join(rest.awaited[:5])}"
 
     def rested(self, *, within_s: float) -> bool:
@@ -437,6 +437,8 @@ class World:
             self.site.proxy.restore_all(self.target.edges)
         if self._rested_at != self._activity():
             self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
+        else:
+            self._await_quiet(calm_s=CALM_S - PAUSE_S)  # so much is missing of a whole calm
         rest = self._rest
         self._ask_health_after_outages()
         self._ask_who_should_consume()
@@ -499,8 +501,8 @@ class World:
         self._watch.forget()
         self.recording.operations.clear()
 
-    def _await_quiet(self, *, within_s: float = WITHIN_S, stalled_s: float = STALLED_S) -> Rest:
-        self._rest = self._watch.await_quiet(within_s=within_s, stalled_s=stalled_s)
+    def _await_quiet(self, *, within_s: float = WITHIN_S, stalled_s: float = STALLED_S, calm_s: float = CALM_S) -> Rest:
+        self._rest = self._watch.await_quiet(within_s=within_s, stalled_s=stalled_s, calm_s=calm_s)
         self._rested_at = self._activity() if self._rest.quiet else None
         return self._rest
 

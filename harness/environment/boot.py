@@ -1,7 +1,7 @@
 """How a complete private stack comes up and goes away again, on whichever foundation its servers run.
 
 ``boot`` lasts as long as a ``with`` block; ``up`` stays until ``down``. The volatile part (data folders, sockets) lies
-in a state folder under /tmp, or in containers; the evidence in the run directory.
+in a state folder (in memory if there is room), or in containers; the evidence in the run directory.
 """
 
 from __future__ import annotations

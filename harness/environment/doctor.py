@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.environment import leftovers
+from harness.environment import keeper, leftovers
 from harness.environment.choice import Choice, choose_environment
 from harness.environment.failures import EnvironmentFailed
 from harness.environment.ports import PortLease, outside_the_kernels_range
@@ -120,7 +120,7 @@ def _machine() -> Iterator[Sign]:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield _enough("open files", soft, _OPEN_FILES, "", "that a process may have", "ulimit -n 4096")
     yield _enough("memory", _memory_gib(), _MEMORY_GIB, " GiB", "to be had; a stack takes half of one", _FEWER_STACKS)
-    for place in dict.fromkeys((Path("/tmp"), Path.cwd())):
+    for place in dict.fromkeys((keeper.state_home(), Path.cwd())):
         free = shutil.disk_usage(place).free / 2**30
         yield _enough(f"disk {place}", free, _DISK_GIB, " GiB", "free", "gauntlet doctor --sweep; rm -r runs/…")
     yield Sign(area="machine", name="inotify", value="n/a", says="nothing here watches files")

@@ -5,7 +5,7 @@ them already. What it runs is otherwise what ``python -m MODULE`` runs: the modu
 from the folder it is started in, because the code under test may be another one in every start.
 
 A fork carries the environment and command line of whoever forked, as far as the kernel can tell others. Both are
-overwritten in place, as setproctitle does: the keeper knows what belongs to a stack by its environment (see ``keeper``).
+overwritten in place, as setproctitle does, for the keeper knows what belongs to a stack by its environment.
 
 It is run as ``python fork_server.py MODULE…`` and never imported by who asks it (see ``forking``). Standard input
 is the socket on which orders come; when that is closed, it ends, and those that it forked live on.
@@ -53,11 +53,11 @@ def _serve(door: socket.socket) -> dict[str, Any] | None:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(woken)
     while True:
-        ready, _, _ = select.select([door, wake], [], [])
+        ready, _, _ = select.select([door.fileno(), wake], [], [])
         if wake in ready:
             os.read(wake, _MOST_BYTES)
             _report_ended(door)
-        if door in ready:
+        if door.fileno() in ready:
             message, outputs, _, _ = socket.recv_fds(door, _MOST_BYTES, _OUTPUTS)
             if not message:
                 return None

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,27 +45,25 @@ class ForkServer:
             self._process = subprocess.Popen(
                 [sys.executable, fork_server.__file__, *preload],
                 env=environment | {fork_server.PADDING: "x" * _ROOM},
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
             )
 
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def start(self, argv: tuple[str, ...], environment: dict[str, str], cwd: Path, out: BinaryIO, err: BinaryIO) -> Forked:
+    def start(
+        self, argv: Sequence[str], environment: dict[str, str], *, cwd: Path, stdout: BinaryIO, stderr: BinaryIO
+    ) -> Forked:
         """Fork one that runs ``python -m …``. Raises EnvironmentFailed if the server is gone."""
         order = json.dumps({"argv": argv, "environment": environment, "cwd": str(cwd)}).encode()
         with self._asking:
             try:
-                socket.send_fds(self._door, [order], [out.fileno(), err.fileno()])
+                socket.send_fds(self._door, [order], [stdout.fileno(), stderr.fileno()])
                 while "pid" not in (said := self._hear()):
                     pass
             except OSError as error:
-                raise EnvironmentFailed(f"the fork server (pid {self._process.pid}) is gone: {error}") from error
+                raise self._gone(error) from error
         self._exit_codes.pop(said["pid"], None)  # of an earlier child with the same process id
         return Forked(said["pid"], self)
 
@@ -77,13 +76,18 @@ class ForkServer:
             except BlockingIOError:
                 return None
             except OSError as error:
-                raise EnvironmentFailed(f"the fork server (pid {self._process.pid}) is gone: {error}") from error
+                raise self._gone(error) from error
             return self._exit_codes[pid]
 
     def close(self) -> None:
         """Send it home."""
         self._door.close()
         self._process.wait()
+
+    def _gone(self, error: OSError) -> EnvironmentFailed:
+        return EnvironmentFailed(
+            f"the fork server (pid {self._process.pid}), from which services are started, is gone: {error}"
+        )
 
     def _hear(self, flags: int = 0) -> dict[str, Any]:
         message = self._door.recv(_MOST_BYTES, flags)

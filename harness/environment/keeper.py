@@ -35,23 +35,39 @@ AT_END = "at-end.json"
 KEPT = "kept"
 """In the state folder of a stack that stays up without a keeper; it says where the stack is written down."""
 GRACE_S = 2.0
+STATE_HOMES = (Path("/dev/shm"), Path("/tmp"))
 LOCK = "keeper"
 """In the state folder: locked by the keeper as long as it lives."""
 _AT_END_WITHIN_S = 20.0
 _GIVE_UP_AFTER_S = 10.0
 _LOOK_EVERY_S = 0.02
 _IPC_RMID = 0
+_ROOM_BYTES = 4 << 30
 
 
-def state_folder_prefix() -> str:
-    """Where state folders are made: short (a socket's path has 107 bytes) and reachable by the database's user."""
-    return f"/tmp/gauntlet-{os.getuid()}-"
+def state_home() -> Path:
+    """Where state folders are made: in memory if there is room, for a stack makes and removes thousands of files.
+
+    Either is short (a socket's path has 107 bytes) and reachable by the database's user. What a process has written
+    outlives its kill -9 in both.
+    """
+    memory, disk = STATE_HOMES
+    try:
+        found = os.statvfs(memory)
+    except OSError:
+        return disk
+    return memory if os.access(memory, os.W_OK) and found.f_bavail * found.f_frsize >= _ROOM_BYTES else disk
+
+
+def state_folder_prefixes() -> list[str]:
+    """How the path of every state folder of this user begins."""
+    return [f"{home}/gauntlet-{os.getuid()}-" for home in STATE_HOMES]
 
 
 def state_folders(holding: str) -> list[Path]:
     """A file of that name in each state folder of this user that has one."""
-    prefix = Path(state_folder_prefix())
-    return list(prefix.parent.glob(f"{prefix.name}*/{holding}"))
+    prefixes = map(Path, state_folder_prefixes())
+    return [file for prefix in prefixes for file in prefix.parent.glob(f"{prefix.name}*/{holding}")]
 
 
 def is_kept(state: Path) -> bool:
@@ -143,7 +159,7 @@ def send(pid: int, number: int, state: Path) -> None:
 
 def remove(state: Path) -> None:
     """Remove a state folder: only one of our own making, whatever a damaged file may claim."""
-    if os.path.normpath(state).startswith(state_folder_prefix()) and state.parent == Path("/tmp"):
+    if os.path.normpath(state).startswith(tuple(state_folder_prefixes())) and state.parent in STATE_HOMES:
         _release_shared_memory(state / "postgres" / "data" / "postmaster.pid")
         shutil.rmtree(state, ignore_errors=True)
 
@@ -214,7 +230,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
     owner = os.pidfd_open(os.getppid())
-    state = Path(tempfile.mkdtemp(dir="/tmp", prefix=Path(state_folder_prefix()).name))
+    state = Path(tempfile.mkdtemp(dir=state_home(), prefix=f"gauntlet-{os.getuid()}-"))
     lock = os.open(state / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)  # as long as it is held, we live
     state.chmod(0o711)  # the database's user passes through it, and reads nothing

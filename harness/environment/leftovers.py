@@ -55,14 +55,14 @@ def _folders() -> Iterator[Leftover]:
 
 
 def _processes() -> Iterator[Leftover]:
-    mark = f"{keeper.STACK}={keeper.state_folder_prefix()}".encode()
+    marks = tuple(f"{keeper.STACK}={prefix}".encode() for prefix in keeper.state_folder_prefixes())
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = process.joinpath("environ").read_bytes().split(b"\0")
             command = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if found := next((word for word in words if word.startswith(mark)), None):
+        if found := next((word for word in words if word.startswith(marks)), None):
             stack = Path(os.fsdecode(found.partition(b"=")[2]))
             yield Leftover("process", f"{process.name} {command[:60].strip()}", stack)
 

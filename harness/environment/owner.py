@@ -31,7 +31,7 @@ class Keeper:
             place = said.readline().decode().strip()
         if not place:
             raise EnvironmentFailed(
-                f"the keeper {keeper.__file__} did not start (it needs Linux 5.3 or newer and /tmp)"
+                f"the keeper {keeper.__file__} did not start (it needs Linux 5.3 or newer, and /dev/shm or /tmp)"
             )
         self.state_dir = Path(place)
 

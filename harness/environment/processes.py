@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -127,7 +128,8 @@ class Supervised(ABC):
         """
 
     def prepare(self) -> object:
-        """Do what can be done before it is started. Returns at once."""
+        """Do what can be done before it is started: nothing, as a rule. Returns at once."""
+        return None
 
     @abstractmethod
     def kill(self) -> None:
@@ -233,8 +235,8 @@ class ManagedProcess(Supervised):
         environment = self.record.environment | _marks(self._state_dir, self.name, self.record.stop_signal)
         at = now()  # before it can say a word
         with output.open("ab") as out, complaints.open("ab") as err:
-            if (server := self.prepare()) and not skew_s and not keep_open:  # clocks are changed before an interpreter starts
-                self._popen = server.start(self.record.argv, environment, self.record.cwd, out, err)
+            if (server := self.prepare()) and not skew_s:  # a clock has to be changed before an interpreter starts
+                self._popen = server.start(self.record.argv, environment, cwd=self.record.cwd, stdout=out, stderr=err)
             else:
                 self._popen = subprocess.Popen(
                     self.record.argv,
@@ -320,18 +322,17 @@ class ManagedProcess(Supervised):
         return not running
 
     def _force(self) -> None:
-        """To look for all that belongs to it reads of every process of the machine: it is not done while they die."""
+        """To look for all that belongs to it is to read about every process of the machine: not done while they die."""
+        soon = partial(eventually, within_s=_GONE_WITHIN_S, every_s=0.003)
 
         def killed() -> bool:
             victims = self._living(self.tree())
             for pid in victims:
                 keeper.send(pid, signal.SIGKILL, self._state_dir)
-            eventually(
-                lambda: not self._living(victims), within_s=_GONE_WITHIN_S, describe=f"{victims} to be gone", every_s=0.003
-            )
-            return not victims and not self.alive  # only a look that finds none is the last one: a fork may have escaped
+            soon(lambda: not self._living(victims), describe=f"{victims} to be gone")
+            return not victims and not self.alive  # a fork may have escaped: the last look is one that finds none
 
-        eventually(killed, within_s=_GONE_WITHIN_S, describe=f"{self.name} to be gone", every_s=0.003)
+        soon(killed, describe=f"{self.name} to be gone")
 
     @staticmethod
     def _living(pids: set[int]) -> set[int]:

@@ -13,6 +13,8 @@ from harness.trace.flow import Flow, Surroundings
 POLL_S = 0.03
 CALM_S = 0.15
 """So long no new line may come, before the last look: a line that is on its way now would be missed otherwise."""
+PAUSE_S = 0.05
+"""The same within a scenario, which goes on: what comes late is still its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,16 @@ class QuietWatch:
     _taken: int = 0
     _around: Surroundings = field(default_factory=Surroundings)
 
-    def await_quiet(self, *, within_s: float = 30.0, stalled_s: float = 7.0) -> Rest:
-        """Wait until nothing is open, or until there is no hope: no line for ``stalled_s``, or ``within_s`` over."""
+    def await_quiet(self, *, within_s: float = 30.0, stalled_s: float = 7.0, calm_s: float = CALM_S) -> Rest:
+        """Wait until nothing is open and no line has come for ``calm_s``, or until there is no hope: no line for
+        ``stalled_s``, or ``within_s`` over."""
         began = last_line = time.monotonic()
         while True:
             if self._take_new_lines():
                 last_line = time.monotonic()  # to read much takes long
             now = time.monotonic()
             still_open = [says for flow, says in self._open.items() if self.concerns(flow)]
-            if not still_open and now - last_line >= CALM_S:
+            if not still_open and now - last_line >= calm_s:
                 unfinished = self.unfinished()
                 if not unfinished and not self._take_new_lines():
                     return Rest((), now - began)

@@ -66,7 +66,7 @@ class Profile:
     idle_in_transaction_timeout_ms: int = 30_000
 
     # Readiness follows a dependency within 2 s: an interval and a probe's time-out together stay below that.
-    health_interval_s: float = 0.25
+    health_interval_s: float = 0.5
     probe_timeout_s: float = 0.9
     answer_timeout_s: float = 0.7  # of a connection that is asked whether it still lives
     probe_first_s: float = 0.1
