@@ -166,8 +166,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: Literal["booted", "external"] = "booted"
     external: ExternalSpec | None = None
     preload: tuple[str, ...] = ()
-    """Libraries that its services import, where each is started by ``${python} -m …``: they are forked from a process
-    that has imported these. Never the system's own modules: a planted bug is in another copy of them."""
+    """Libraries that its services import: those whose command is ``${python} -m …`` are forked from a process
+    that has imported these. None of the system's own modules: a planted bug is in another copy of them."""
     triage: tuple[str, ...] = ()
     """The command with which an operator deals with dead letters, if there is one."""
 

@@ -27,7 +27,7 @@ import sys
 import time
 from typing import Any
 
-PADDING = "GAUNTLET_PADDING"
+PADDING = "ROOM_FOR_VARIABLES"
 """A variable that is long enough to make room for the variables of any service."""
 _MOST_BYTES = 1 << 17
 _OUTPUTS = 2

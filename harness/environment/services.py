@@ -32,9 +32,13 @@ def records(target: Target, stack: Stack) -> dict[str, ProcessRecord]:
             cwd=stack.source_root,
             ready=f"http://{address}{spec.ready}",
             output="ndjson",
-            preload=target.preload,
+            preload=target.preload if _is_module(spec.command) else (),
         )
     return made
+
+
+def _is_module(command: tuple[str, ...]) -> bool:
+    return len(command) > 2 and command[:2] == ("${python}", "-m")
 
 
 def _known(target: Target, stack: Stack) -> dict[str, str]:
