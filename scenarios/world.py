@@ -303,7 +303,7 @@ class World:
     def _tapped(self) -> list[TapMessage]:
         """All that the broker has seen so far. Many threads may ask: what each takes out of the tap stays in order."""
         if self._to_file is not None and self._to_file.at_work:
-            return list(self._to_file.latest)
+            return self._to_file.latest()
         with self._tapping:
             if self._has("tap"):
                 self._tap += self.broker.drain_tap()

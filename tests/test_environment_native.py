@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,10 @@ import pika
 import psycopg
 import pytest
 from msgspec.structs import replace
+from pika.exceptions import AMQPError
 
+from harness.clients.broker import Broker
+from harness.clients.tap_to_file import TapToFile
 from harness.environment.boot import boot, down, leftovers, sweep
 from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import Killable, Pausable, Restartable
@@ -26,8 +30,9 @@ from harness.environment.failures import EnvironmentFailed
 from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.environment.waiting import eventually
 from harness.evidence.evidence import process_starts
-from harness.evidence.records import BindingRow, ConsumerRow, ExchangeRow, QueueRow
-from harness.evidence.run_directory import RunDirectory
+from harness.evidence.recording import Recording
+from harness.evidence.records import BindingRow, ConsumerRow, ExchangeRow, QueueRow, TapMessage
+from harness.evidence.run_directory import RunDirectory, read_records
 from harness.target import PROJECT_ROOT, Target, load_target
 
 _LOOPBACK = ("0100007F", "00000000000000000000000001000000")  # as the kernel writes 127.0.0.1 and ::1
@@ -265,6 +270,35 @@ def test_the_firehose_copies_what_is_published_and_hides_no_unroutable_message(s
         routed = {body: copy.headers["routed_queues"] for _, copy, body in copies}
         assert routed == {b"routed": ["work"], b"lost": []}
         assert {copy.headers["properties"]["message_id"] for _, copy, _ in copies} == {"m-1"}
+
+
+def test_what_the_tap_saw_is_written_down_while_it_is_seen(stack: Stack, tmp_path: Path) -> None:
+    file, bodies = tmp_path / "tap.ndjson", [f"{number} {'x' * (number * 40_000)}" for number in range(8)]
+    with closing(Broker(stack.broker_url, tiny_target(), Recording(), tap="written down")) as broker:
+        broker.open_tap(lasting=False)
+        with (
+            TapToFile(broker, file) as tap,
+            pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection,
+        ):
+            channel = connection.channel()
+            for number, body in enumerate(bodies):
+                channel.basic_publish("amq.topic", f"key.{number}", body.encode())
+                eventually(lambda: len(tap.latest()) > number, within_s=5, describe="it to be seen")  # noqa: B023
+        written = read_records(file, TapMessage)
+        assert [(one.routing_key, one.body) for one in written] == [(f"key.{n}", body) for n, body in enumerate(bodies)]
+        assert os.listdir(tmp_path) == ["tap.ndjson"]
+        broker.close_tap()
+
+
+def test_a_tap_that_nobody_may_empty_is_told_of(stack: Stack) -> None:
+    with (
+        closing(Broker(stack.broker_url, tiny_target(), Recording(), tap="nowhere")) as broker,
+        pytest.raises(AMQPError, match="NOT_FOUND"),
+    ):
+        broker.consume_tap()
+    wrong = stack.broker_url.replace("://gauntlet:", "://gauntlet:not")
+    with closing(Broker(wrong, tiny_target(), Recording())) as broker, pytest.raises((AMQPError, OSError)):
+        broker.consume_tap()
 
 
 def test_many_ask_the_broker_node_at_once_and_each_is_answered(stack: Stack) -> None:

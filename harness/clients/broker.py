@@ -20,6 +20,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from harness.clients.kept import Kept
+from harness.clients.raw_consumer import RawConsumer, deliveries
 from harness.environment.waiting import NeverHappened
 from harness.evidence.recording import Recording
 from harness.evidence.records import OURS, Planted, RestingMessage, TapMessage
@@ -102,26 +103,17 @@ class Broker:
                 for method, properties, body in _take_all(channel, self._tap, auto_ack=True)
             ]
 
-    @contextmanager
-    def tap_stream(self) -> Iterator[Callable[[float], list[TapMessage]]]:
-        """Take everything out of the tap as it comes, for the duration of the block.
+    def consume_tap(self) -> RawConsumer:
+        """Take everything out of the tap as it comes, without reading it (see ``read_tapped``). Close it after use."""
+        return RawConsumer(self._parameters, self._tap)
 
-        Yields a question: what has come since it was asked last, with so many seconds of patience for the first of it?
-        """
-        came: list[TapMessage] = []
-
-        def take(channel: BlockingChannel, method: Any, properties: Any, body: bytes) -> None:
-            came.append(_tap_message(method.routing_key, properties.headers or {}, body))
-
-        def ask(patience_s: float) -> list[TapMessage]:
-            connection.process_data_events(patience_s)
-            taken = came.copy()
-            came.clear()
-            return taken
-
-        with self._connection() as connection:
-            connection.channel().basic_consume(self._tap, take, auto_ack=True)
-            yield ask
+    @staticmethod
+    def read_tapped(came: bytes) -> tuple[list[TapMessage], int]:
+        """The whole messages among the bytes of a consumer, and how far they reach."""
+        messages, reached = [], 0
+        for delivery, properties, body, reached in deliveries(came):  # noqa: B007 - the last one counts
+            messages.append(_tap_message(delivery.routing_key, properties.headers or {}, body))
+        return messages, reached
 
     @contextmanager
     def depths(self) -> Iterator[Callable[[], dict[str, int]]]:

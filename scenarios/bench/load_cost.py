@@ -22,10 +22,10 @@ from scenarios.load.profiles import Profile
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
-ROUNDS = 5
+ROUNDS = 8
 LEAST_RATIO = 0.95
 _CONNECTIONS = 8
-_STEP = Step(seconds=1.5, from_rate=400.0, to_rate=400.0)
+_STEP = Step(seconds=1.2, from_rate=900.0, to_rate=900.0)
 _PROFILE = Profile(
     name="saturated", says="", arrivals="constant", warm_up_s=0, steps=(_STEP,), drain_s=120, mix={"create": 1},
     outage=None, stops_at=None,
