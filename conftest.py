@@ -30,7 +30,7 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
 from scenarios.outcomes import FOLDER, OutcomeWriter
-from scenarios.selection import CHAOS, NOT_APPLICABLE_TO, canaries_apart, choose, likely_first
+from scenarios.selection import CHAOS, NOT_APPLICABLE_TO, canaries_first, choose, likely_first
 from scenarios.stacks import Stacks
 from scenarios.world import World
 
@@ -58,13 +58,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--nightly", action="store_true", help="also those scenarios that take long")
     group.addoption("--schedules", type=int, metavar="N", default=0, help="also so many drawn schedules of chaos (0)")
     group.addoption("--first", action="append", default=[], metavar="SCENARIO", help="run this one before the others")
+    group.addoption(
+        "--planted", action="append", default=[], metavar="SCENARIO=DIR", help="this one meets the code in that folder"
+    )
     group.addoption("--whole", action="store_true", help="a full gate: every property has to be put to the test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under xdist each worker collects for itself, and only the controller has a terminal: it is told by them."""
     config.stash[_LEFT_OUT] = choose(config, items)
-    canaries_apart(items)
+    canaries_first(items)
     likely_first(config, items)
     if (output := getattr(config, "workeroutput", None)) is not None:
         output["gauntlet_left_out"] = config.stash[_LEFT_OUT]
@@ -155,7 +158,11 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
     target = load_target(Path(record.target_file))
     destructive = bool(request.config.getoption("--allow-destructive"))
     source_root = Path(record.source_root)
-    with Stacks(target, run, worker=_worker(), source_root=source_root, destructive=destructive) as stacks:
+    named = (one.rpartition("=") for one in request.config.getoption("--planted"))
+    planted = {name: Path(folder) for name, _, folder in named}
+    with Stacks(
+        target, run, worker=_worker(), source_root=source_root, destructive=destructive, planted=planted
+    ) as stacks:
         yield stacks
 
 
@@ -163,10 +170,10 @@ def stacks(request: pytest.FixtureRequest) -> Iterator[Stacks]:
 def world(request: pytest.FixtureRequest, stacks: Stacks) -> World:
     """A clean slate and the hand to act on it. What becomes of it is judged when the scenario's body has ended."""
     run = run_of(request.config)
-    with _noted(request.session):
-        stack, since = stacks.current()
-    record = read_json(run.run_file, RunRecord)
     name = request.node.nodeid.removeprefix(FOLDER)
+    with _noted(request.session):
+        stack, since = stacks.current(name)
+    record = read_json(run.run_file, RunRecord)
     world = World(stack, stacks.target, run, name=name, seed=record.seed, since=since)
     world.recording.on_broken = partial(_tell_present, run, name)
     return world

@@ -36,13 +36,9 @@ def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
     return {why: len(leavers) for why, leavers in left_out.items()}
 
 
-def canaries_apart(items: list[pytest.Item]) -> None:
-    """Put canaries as far from each other as they can be: each takes long, and neighbours fall to one worker."""
-    canaries = [item for item in items if item.get_closest_marker(CANARY)]
-    items[:] = [item for item in items if item not in canaries]
-    apart = len(items) // len(canaries) if canaries else 0
-    for number, canary in enumerate(canaries):
-        items.insert(number * (apart + 1), canary)
+def canaries_first(items: list[pytest.Item]) -> None:
+    """They boot a stack of their own, as the workers do at the beginning; later they would be one stack too many."""
+    items.sort(key=lambda item: item.get_closest_marker(CANARY) is None)
 
 
 def likely_first(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from harness.checks.judge import ScenarioVerdict
 from harness.clients.broker import Broker
 from harness.environment.boot import boot
 from harness.environment.external import attach
+from harness.environment.renewal import renew
 from harness.environment.stack import Stack
 from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
@@ -32,7 +33,8 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 class Stacks:
     """Boots on first use. ``retire`` ends the present stack: a red scenario may have left work in it.
 
-    ``breaks_broker``: what is seen of messages has to outlive the broker.
+    ``breaks_broker``: what is seen of messages has to outlive the broker. ``planted`` (scenario → folder): these meet
+    other code, with a bug in it. They are to be red, so their stack is used on, with everything on it made anew.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class Stacks:
         source_root: Path,
         destructive: bool = False,
         breaks_broker: bool = True,
+        planted: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         self.target = target
         self._destructive, self._breaks_broker = destructive, breaks_broker
-        self._run, self._worker, self._source_root = run, worker, source_root
+        self._run, self._worker, self._source_root, self._planted = run, worker, source_root, planted
+        self._used = False
         self._number = 0
         self._since = ""
         self._stack: Stack | None = None
@@ -59,30 +63,38 @@ class Stacks:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.retire()
 
-    def current(self) -> tuple[Stack, str]:
-        """The stack that is up, and the moment from which its log belongs to the next scenario.
+    def current(self, scenario: str = "") -> tuple[Stack, str]:
+        """The stack that is up for a scenario, and the moment from which its log belongs to that.
 
         Raises EnvironmentFailed when none can be booted, or when its servers have gone since.
         """
+        source_root = self._planted.get(scenario) or self._planted.get(scenario.partition("[")[0], self._source_root)
+        if self._planted and self._stack is not None and self._used:
+            self._since = renew(self._stack, self.target, source_root)
+            self._open_tap(self._stack)
         if self._stack is None:
             self._number += 1
             name = f"{self._worker}-{self._number}"
-            coming_up = self._coming_up(name)
+            coming_up = self._coming_up(name, source_root)
             with _one_at_a_time(self._run.root):
                 self._stack = self._up.enter_context(coming_up)
             self._since = wall_now() if self.target.external else ""
             if "tap" not in self._stack.lacks:
-                with closing(Broker(self._stack.broker_url, self.target, Recording(), tap=self._stack.tap)) as broker:
-                    broker.open_tap(lasting=self._breaks_broker)
-                if self.target.external:
-                    self._up.callback(broker.close_tap)
+                self._open_tap(self._stack)
+        self._used = True
         self._stack.assert_standing()
         return self._stack, self._since
 
-    def _coming_up(self, name: str) -> AbstractContextManager[Stack]:
+    def _open_tap(self, stack: Stack) -> None:
+        with closing(Broker(stack.broker_url, self.target, Recording(), tap=stack.tap)) as broker:
+            broker.open_tap(lasting=self._breaks_broker)
+        if self.target.external:
+            self._up.callback(broker.close_tap)
+
+    def _coming_up(self, name: str, source_root: Path) -> AbstractContextManager[Stack]:
         if self.target.external:
             return attach(self.target, run_dir=self._run.root, name=name, destructive=self._destructive)
-        return boot(self.target, run_dir=self._run.root, name=name, source_root=self._source_root)
+        return boot(self.target, run_dir=self._run.root, name=name, source_root=source_root)
 
     def conclude(self, world: World, error: str | None) -> ScenarioVerdict:
         """The verdict on a scenario that has ended. Unless it is green, its stack is not used again.
@@ -97,12 +109,12 @@ class Stacks:
         finally:
             if green:
                 self._since = world.until  # what is logged from now on belongs to the next one
-            else:
+            elif not self._planted:
                 self.retire()
         return verdict
 
     def retire(self) -> None:
         """End the present stack, if there is one."""
-        self._stack = None
+        self._stack, self._used = None, False
         self._up.close()
         self._up = ExitStack()

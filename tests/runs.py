@@ -121,7 +121,7 @@ def a_told_run(folder: Path) -> RunDirectory:
         outcome("green"), outcome("broken", "failed"), outcome("unproven", "failed"),
         outcome("mistaken", "failed", "test_a.py:9: AssertionError"),
         outcome("crashed", "crashed", "worker 'gw0' crashed"),
-        outcome("canary[first]", bug="A03: a bug", source="https://example.test/why"),
+        outcome("canary", "passed", "", **{"bug A03": "a bug", "source A03": "https://example.test/why"}),
     ]  # fmt: skip
     write_records(run.outcomes_file, outcomes)
     verdict = summarise(run, failures=["test_a.py::test_crashed"])

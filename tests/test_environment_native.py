@@ -27,6 +27,7 @@ from harness.environment.boot import boot, down, leftovers, sweep
 from harness.environment.broker_node import BrokerNode
 from harness.environment.capabilities import Killable, Pausable, Restartable
 from harness.environment.failures import EnvironmentFailed
+from harness.environment.renewal import renew
 from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.environment.waiting import eventually
 from harness.evidence.evidence import process_starts
@@ -299,6 +300,33 @@ def test_a_tap_that_nobody_may_empty_is_told_of(stack: Stack) -> None:
     wrong = stack.broker_url.replace("://gauntlet:", "://gauntlet:not")
     with closing(Broker(wrong, tiny_target(), Recording())) as broker, pytest.raises((AMQPError, OSError)):
         broker.consume_tap()
+
+
+def test_what_is_made_anew_has_other_code_and_nothing_of_before(stack: Stack, root: Path, tmp_path: Path) -> None:
+    other = source_of_tiny_target(tmp_path, service=_SERVICE.replace("dict(os.environ)", '"other code"'))
+    with psycopg.connect(stack.database_url) as session:
+        session.execute("CREATE TABLE web.left_over ()")
+    with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
+        connection.channel().queue_declare("left over", durable=True)
+    try:
+        since = renew(stack, tiny_target(), other)
+        assert httpx.get(stack.url("web")).json() == "other code"
+        assert since < stack.processes["web"].starts[-1].started_at
+        with psycopg.connect(stack.database_url) as session:
+            assert session.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'web'").fetchone() == (0,)
+        with pika.BlockingConnection(pika.URLParameters(stack.broker_url)) as connection:
+            with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+                connection.channel().queue_declare("left over", passive=True)
+            channel = connection.channel()
+            channel.queue_declare("tap")
+            channel.queue_bind("tap", "amq.rabbitmq.trace", "publish.#")
+            channel.basic_publish("", "tap", b"copied")
+            eventually(
+                lambda: channel.queue_declare("tap", passive=True).method.message_count == 2, within_s=5, describe="it"
+            )
+    finally:
+        renew(stack, tiny_target(), root)
+    assert set(httpx.get(stack.url("web")).json()) > {"PORT"}
 
 
 def test_many_ask_the_broker_node_at_once_and_each_is_answered(stack: Stack) -> None:

@@ -19,7 +19,7 @@ from harness.target import DEFAULT_TARGET, load_target
 from reports.kill_matrix import hunted_text, markdown, summary
 from scenarios.kill_matrix import hunt as hunt_module
 from scenarios.kill_matrix.bugs import hunt_all
-from scenarios.kill_matrix.hunt import Hunting, hunt
+from scenarios.kill_matrix.hunt import Hunting, hunt, hunt_together
 from scenarios.kill_matrix.stages import Stage, is_scenario, likely, stages, whole_gate
 
 WITHIN_S = 30.0
@@ -218,6 +218,25 @@ def test_many_bugs_are_hunted_side_by_side_and_told_in_their_order(
     assert [one.bug for one in found] == ["B2", "B1"]
     assert sorted(heard.ended_bugs) == ["B1", "B2"]
     assert heard.stages == ["B2 s"]
+
+
+@pytest.mark.parametrize(
+    ("script", "outcomes"),
+    [
+        (f"judged({RACES!r}, 'stage_chain'); judged({CRASHES!r}, 'trace_complete')", ["killed", "wrong reason"]),
+        (f"judged({CRASHES!r}, 'stage_chain'); judged({RACES!r})", ["survived", "killed"]),
+        (f"judged({RACES!r}, 'stage_chain'); time.sleep(600)", ["killed", "timeout"]),
+        ("judged('test_other.py::test_x', 'stage_chain')", ["survived", "survived"]),
+        ("sys.exit(4)", ["no stack", "no stack"]),
+    ],
+)
+def test_bugs_that_are_hunted_together_answer_each_for_its_own_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, outcomes: list[str]
+) -> None:
+    monkeypatch.setattr(hunt_module, "each_in_its_own", lambda sources: Scripted("together", (), script=script))
+    within_s = 2.0 if "sleep" in script else WITHIN_S
+    found = hunt_together({"B1": bug(), "B2": bug(CRASHES)}, tmp_path, Hunting(seed=1, within_s=within_s))
+    assert [one.outcome for one in found] == outcomes
 
 
 def test_an_interrupted_hunt_ends_what_it_has_started(tmp_path: Path) -> None:

@@ -120,6 +120,17 @@ class BrokerNode:
         queues = [queue | {"arguments": _in_force(queue["declared"], queue["policy"])} for queue in found["queues"]]
         return msgspec.convert(found | {"queues": queues}, Topology)
 
+    def make_virtual_host_anew(self) -> None:
+        """Remove our virtual host with all that is in it, and make it again, its firehose on."""
+        host, user = _text(VHOST), _text(USER)
+        said = self.evaluate(
+            f"rabbit_vhost:delete({host},{user}),rabbit_vhost:add({host},{user}),"
+            f'All= <<".*">>,rabbit_auth_backend_internal:set_permissions({user},{host},All,All,All,{user}),'
+            f"rabbit_trace:start({host}),ok"
+        )
+        if said != "ok":
+            raise EnvironmentFailed(f"{NODE} does not make the virtual host anew: {said}")
+
     def make_anew(self, queue: str) -> None:
         """Delete a queue, wait until its consumers are told, and declare it again with its arguments and bindings.
 

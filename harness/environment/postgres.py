@@ -124,6 +124,14 @@ def create_database(
             ) from None
 
 
+def drop_database(spec: DatabaseSpec, *, server_url: str) -> None:
+    """Remove what ``create_database`` has made; whoever is connected is thrown out."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(spec.name)))
+        for role in spec.roles:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
 def options(settings: Mapping[str, str]) -> list[str]:
     """Settings as words of the server's command line."""
     return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

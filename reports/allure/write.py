@@ -43,6 +43,7 @@ STATUSES: dict[Kind, str] = {
     "environment": Status.BROKEN,
     "not proven": Status.UNKNOWN,
 }
+_SOURCE = "source"
 _SEVERITIES = {"critical": Severity.CRITICAL, "major": Severity.NORMAL, "minor": Severity.MINOR}
 
 
@@ -147,9 +148,10 @@ def _places(result: ScenarioResult) -> list[str]:
 
 
 def _links(result: ScenarioResult) -> Iterator[tuple[str, str]]:
-    source = result.told.get("source", "")
-    if source.startswith("https://"):
-        yield "where the planted bug comes from", source
+    for name, source in result.told.items():
+        what, _, bug = name.partition(" ")
+        if what == _SOURCE and source.startswith("https://"):
+            yield f"where {bug} comes from", source
 
 
 def _parameters(record: RunRecord, result: ScenarioResult) -> Iterator[tuple[str, str]]:
@@ -157,7 +159,7 @@ def _parameters(record: RunRecord, result: ScenarioResult) -> Iterator[tuple[str
     if bracket:
         yield "case", case.removesuffix("]")
     yield "seed", str(record.seed)
-    yield from ((name, value) for name, value in result.told.items() if name != "source")
+    yield from ((name, value) for name, value in result.told.items() if not name.startswith(_SOURCE))
 
 
 def _global_error(record: RunRecord, result: ScenarioResult) -> GlobalError:

@@ -9,8 +9,8 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chaos.seeded_bugs.catalogue import Bug, CatalogueError, plant
@@ -22,7 +22,7 @@ from harness.evidence.hunted import Hunted, Judged, Outcome
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
-from scenarios.kill_matrix.stages import Stage
+from scenarios.kill_matrix.stages import Stage, each_in_its_own
 
 _LOOK_EVERY_S = 0.2
 _END_WITHIN_S = 20.0
@@ -64,6 +64,23 @@ def hunt(
     return chase.told(time.monotonic() - began)
 
 
+def hunt_together(bugs: Mapping[str, Bug], folder: Path, hunting: Hunting) -> list[Hunted]:
+    """What becomes of some bugs, each of which meets the scenario that it names and nothing else, one after the other
+    on the same servers. No two may name the same one; the rest as for ``hunt``."""
+    began = time.monotonic()
+    copied = load_target(hunting.target_file).source
+    sources = {name: plant(bug, hunting.source_root, folder / name, copied) for name, bug in bugs.items()}
+    run = RunDirectory(folder / "run")
+    stage = each_in_its_own({bug.scenario: sources[name] for name, bug in bugs.items()})
+    patient = replace(hunting, exhaustive=True)
+    chases = [_Chase(name, bug, patient, began + hunting.within_s) for name, bug in bugs.items()]
+    command = stage.command(
+        run_dir=run.root, source_root=hunting.source_root, seed=hunting.seed, target=hunting.target_file
+    )
+    chases[0].run(command, run)
+    return [chase.told_of(run, time.monotonic() - began, ended=chases[0].ended) for chase in chases]
+
+
 class _Chase:
     """One bug, and what has been seen of it so far."""
 
@@ -71,11 +88,11 @@ class _Chase:
         self.name, self.bug, self.hunting, self.deadline = name, bug, hunting, deadline
         self.judged: list[Judged] = []
         self._run = ""
-        self._ended: tuple[Outcome, str] | None = None
+        self.ended: tuple[Outcome, str] | None = None
 
     @property
     def over(self) -> bool:
-        return self._ended is not None or (self._right(self.red) and not self.hunting.exhaustive)
+        return self.ended is not None or (self._right(self.red) and not self.hunting.exhaustive)
 
     @property
     def red(self) -> Judged | None:
@@ -103,7 +120,7 @@ class _Chase:
                 _end(child)
                 sweep(run.root)
         if not self.over and child.returncode != 0 and len(self.judged) == before:
-            self._ended = ("no stack", _last_words(run.root / "output.txt"))
+            self.ended = ("no stack", _last_words(run.root / "output.txt"))
 
     def _watch(self, child: subprocess.Popen[bytes], run: RunDirectory) -> None:
         seen: set[Path] = set()
@@ -116,11 +133,11 @@ class _Chase:
                 pass
             self.judged += self._newly_judged(run, seen)
             if no_stack := _no_stack(run):
-                self._ended = ("no stack", no_stack)
+                self.ended = ("no stack", no_stack)
             elif self.hunting.interrupted.is_set():
-                self._ended = ("not run", "interrupted")
+                self.ended = ("not run", "interrupted")
             elif time.monotonic() > self.deadline:
-                self._ended = ("timeout", f"nothing was red within {self.hunting.within_s:.0f} s")
+                self.ended = ("timeout", f"nothing was red within {self.hunting.within_s:.0f} s")
             if self.over:
                 return
         self.judged += self._between_scenarios(run)
@@ -154,11 +171,20 @@ class _Chase:
             after_s=round(after_s, 1),
         )
 
+    def told_of(self, run: RunDirectory, took_s: float, *, ended: tuple[Outcome, str] | None) -> Hunted:
+        """Everything about it, in a run of others as well."""
+        own = self.bug.scenario
+        self.judged = [
+            one for one in self._newly_judged(run, set()) if own in (one.scenario, one.scenario.partition("[")[0])
+        ]
+        self._run, self.ended = str(run.root), ended
+        return self.told(took_s)
+
     def told(self, took_s: float) -> Hunted:
         """Everything about it. A red outweighs how the hunt ended."""
         red = self.red
         by = tuple(prop for prop in self.bug.expect if red is not None and prop in red.failed)
-        outcome, says = self._ended or ("survived", f"{len(self.judged)} scenarios were green")
+        outcome, says = self.ended or ("survived", f"{len(self.judged)} scenarios were green")
         if red is not None:
             outcome, says = ("killed", red.says) if by else ("wrong reason", _wrong(red))
         return Hunted(

@@ -56,6 +56,12 @@ def whole_gate(bug: Bug, known: Mapping[str, Bug]) -> Stage:
     return Stage("gate", _pytest("scenarios", *_first(bug, known), f"--deselect={CANARIES}"))
 
 
+def each_in_its_own(sources: Mapping[str, Path]) -> Stage:
+    """Some scenarios, each meeting the code of a folder of its own."""
+    planted = [f"--planted={scenario}={source}" for scenario, source in sources.items()]
+    return Stage("together", _pytest(*(f"scenarios/{scenario}" for scenario in sources), *planted))
+
+
 def is_scenario(name: str) -> bool:
     """Whether there is a scenario of this name, as ``test_crashes.py::test_x[broker]``."""
     file, _, test = name.partition("::")
