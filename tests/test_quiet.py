@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harness.contract.log_lines import Line
+from harness.contract.log_lines import Line, kind_of
 from harness.trace import quiet
 from harness.trace.flow import Surroundings
-from harness.trace.quiet import CALM_S, POLL_S, QuietWatch, Rest
+from harness.trace.quiet import CALM_S, LATE_S, POLL_S, QuietWatch, Rest
 from tests.builders import AROUND, Story, created_lead, moved_lead, qualified_lead, received, uid
 
 
@@ -125,6 +125,21 @@ def test_lines_about_the_process_are_no_news() -> None:
     for _ in range(100):
         story.write("crm", "library.message")
     assert wait(System([[line] for line in story.lines])).waited_s <= CALM_S + 2 * POLL_S
+
+
+def test_what_should_have_gone_before_may_come_late() -> None:
+    stored = [line for line in HAPPY if kind_of(line) in ("change.committed", "event.stored")]
+    others = [line for line in HAPPY if line not in stored]
+    system = System([others, *[[] for _ in range(round(LATE_S / POLL_S) - 3)], stored])
+    assert wait(system).quiet
+    assert len(system.lines) == len(HAPPY)
+
+
+def test_what_should_have_gone_before_and_never_comes_is_for_the_judge() -> None:
+    for stalled_s, waited_s in ((7.0, LATE_S), (2.0, 2.0)):
+        rest = wait(System([[line for line in HAPPY if kind_of(line) != "change.committed"]]), stalled_s=stalled_s)
+        assert rest.quiet
+        assert waited_s <= rest.waited_s <= waited_s + 2 * POLL_S
 
 
 def test_what_the_log_cannot_tell_is_looked_at_only_when_all_flows_are_closed() -> None:

@@ -15,6 +15,9 @@ CALM_S = 0.15
 """So long no new line may come, before the last look: a line that is on its way now would be missed otherwise."""
 PAUSE_S = 0.05
 """The same within a scenario, which goes on: what comes late is still its own."""
+LATE_S = 3.0
+"""The same while a line is missing that should have gone before another. Some come late: whoever has lost the answer to
+a COMMIT writes down what it stored when it can ask again, and its relay may have published that before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class QuietWatch:
     concerns: Callable[[str], bool] = lambda flow: True
     _flows: dict[str, list[InBand]] = field(default_factory=dict)
     _open: dict[str, str] = field(default_factory=dict)
+    _orphaned: set[str] = field(default_factory=set)
     _taken: int = 0
     _around: Surroundings = field(default_factory=Surroundings)
 
@@ -57,7 +61,8 @@ class QuietWatch:
                 last_line = time.monotonic()  # to read much takes long
             now = time.monotonic()
             still_open = [says for flow, says in self._open.items() if self.concerns(flow)]
-            if not still_open and now - last_line >= calm_s:
+            calm = min(LATE_S, stalled_s) if any(map(self.concerns, self._orphaned)) else calm_s
+            if not still_open and now - last_line >= calm:
                 unfinished = self.unfinished()
                 if not unfinished and not self._take_new_lines():
                     return Rest((), now - began)
@@ -72,6 +77,7 @@ class QuietWatch:
         """Nothing is asked any more: let go of all lines."""
         self._flows.clear()
         self._open.clear()
+        self._orphaned.clear()
 
     def _take_new_lines(self) -> bool:
         """Read on, and judge the flows that have grown; all open ones if a kill may excuse them now. False: no news."""
@@ -92,7 +98,12 @@ class QuietWatch:
 
     def _judge(self, correlation_id: str, around: Surroundings) -> None:
         flow = Flow(correlation_id, self._flows[correlation_id])
-        still_open = next((o for o in obligations(flow, around) if o.state == "open"), None)
+        unmet = [obligation for obligation in obligations(flow, around) if not obligation.holds]
+        if any(obligation.state == "orphan" for obligation in unmet):
+            self._orphaned.add(correlation_id)
+        else:
+            self._orphaned.discard(correlation_id)
+        still_open = next((obligation for obligation in unmet if obligation.state == "open"), None)
         if still_open is None:
             self._open.pop(correlation_id, None)
         else:
