@@ -186,7 +186,7 @@ def clean(runs: int, schedules: int, keep: bool, workers: int, seed: int | None,
         for run in clean_runs(record, runs, folder, lambda number: progress(f"run {number}"), keep=keep):
             record = msgspec.structs.replace(record, runs=(*record.runs, run))
             write_json(folder / "clean.json", record)
-            (folder / "clean.md").write_text(markdown(record), encoding="utf-8")
+            (folder / "clean.md").write_text(markdown(record, record_file="clean.json"), encoding="utf-8")
             click.echo(run_line(run, runs))
     finally:
         for line in summary(record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -23,7 +24,11 @@ def gauntlet() -> None:
 
 
 def main() -> None:
-    """Entry point: turns what went wrong into one clear message and the right exit code."""
+    """Entry point: turns what went wrong into one clear message and the right exit code.
+
+    SIGTERM (of a ``timeout``, of a CI that gives up) is Ctrl-C: what a command has begun ends with it.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         gauntlet.main(standalone_mode=False)
     except click.exceptions.Exit as done:

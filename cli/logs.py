@@ -13,7 +13,7 @@ from cli.door import BY_VERDICT, FAIL, PASS, UNKNOWN, gauntlet
 from cli.options import RUN, newest_run
 
 # What a command needs alone it imports itself: ``gauntlet --help`` is there at once, and an audit stays small.
-from harness.evidence.run_directory import RunDirectory, read_json
+from harness.evidence.run_directory import RunDirectory, read_json, write_json
 from harness.target import PROJECT_ROOT
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def docs(run: Path | None, tested: Path, out: Path) -> None:
     if hunts := _hunts_of_all():
         _write_page(out / "kill-matrix.md", kill_matrix_page(hunts[-1]))
     if counts := _newest("clean.json"):
-        _write_page(out / "false-alarms.md", false_alarms_page(read_json(counts[-1], CleanRecord)))
+        record = read_json(counts[-1], CleanRecord)
+        write_json(out / "false-alarms.json", record)
+        _write_page(out / "false-alarms.md", false_alarms_page(record, record_file="false-alarms.json"))
     _write_contract(out / "contract")
 
 

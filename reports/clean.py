@@ -35,9 +35,10 @@ def summary(record: CleanRecord) -> Iterator[str]:
     yield f"{bound(record)}; {scenarios} scenarios and {schedules} random schedules were judged, in {took_s:.0f} s"
 
 
-def markdown(record: CleanRecord) -> str:
-    """The record for a file."""
+def markdown(record: CleanRecord, *, record_file: str) -> str:
+    """The record for a file. ``record_file``: the whole of it, with the seed of every run, which lies beside."""
     where = f"Seed {record.seed}, begun {record.began_at[:10]}, on {record.machine}; {record.workers} stacks; "
     lines = ["# False alarms", "", *(f"{line}." for line in summary(record)), ""]
     lines += [f"{where}code `{record.code}`. A run is a whole gate and {record.schedules} schedules of random chaos."]
+    lines += ["", f"[{record_file}]({record_file}) holds each run with its seed."]
     return "\n".join(lines) + "\n"

@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, cast
 
-import httpx
-
 from chaos.faults.site import FaultSite
 from chaos.proxy.client import FaultProxy
-from harness.checks.health_tells_the_truth import LATE_S
 from harness.checks.judge import ScenarioVerdict, judge
-from harness.checks.trace_complete import surroundings_of
-from harness.clients.broker import Broker
-from harness.clients.database import Database
-from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient, tls
-from harness.clients.shared import Absent, SharedBroker, SharedDatabase, SharedSinks
-from harness.clients.sinks import Sinks
-from harness.clients.tap_to_file import TapToFile
+from harness.clients.http import AutomationClient, CrmClient, PipelineClient, ServiceClient
+from harness.clients.shared import Absent
 from harness.clients.together import together
-from harness.contract.log_lines import CallCompleted, CallSent, Envelope, EventReceived, InBand, Line, kind_of
+from harness.contract.log_lines import CallCompleted, CallSent, Envelope, Line, kind_of
 from harness.environment.broker_node import BrokerNode
-from harness.environment.capabilities import CLEAN_SLATE
 from harness.environment.stack import Stack
-from harness.environment.waiting import NeverHappened, eventually
-from harness.evidence.clock import monotonic_ns, seconds_between, wall_now
-from harness.evidence.evidence import killed_instances, load_evidence
+from harness.environment.waiting import eventually
+from harness.evidence.clock import monotonic_ns, wall_now
+from harness.evidence.evidence import load_evidence
 from harness.evidence.log_tail import LogTail
-from harness.evidence.ours import Ours, ours
-from harness.evidence.outages import outages
 from harness.evidence.recording import Recording
-from harness.evidence.records import (
-    ExecutionRow,
-    Fault,
-    HealthProbe,
-    Operation,
-    Rows,
-    ScenarioRecord,
-    Schema,
-    TapMessage,
-    Topology,
-)
+from harness.evidence.records import ExecutionRow, Operation, Rows, ScenarioRecord, Schema, TapMessage, Topology
 from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, write_json
 from harness.evidence.write import write_evidence
 from harness.target import Target
-from harness.trace.flow import Surroundings
-from harness.trace.quiet import CALM_S, PAUSE_S, QuietWatch, Rest
+from scenarios.health import Health
+from scenarios.rest import Resting
+from scenarios.witnesses import Witnesses
 
 WITHIN_S = 20.0
-_NO_KEEPING = httpx.Limits(max_keepalive_connections=0)  # a kept connection may have been closed by a restart
-STALLED_S = 6.0
-"""Longer than anything that is silent while it works: in the test profile, the lease of a killed automation, 3 s."""
 
 
 class _LogOnly(Absent):
@@ -75,73 +51,25 @@ class World:
         self.again: str | None = None
         """The command that does it once more, where that is none of a gate."""
         self.recording = Recording()
-        self.shared = CLEAN_SLATE in stack.lacks
-        self.database: Database = self._database()
-        self.broker: Broker = self._broker()
+        self._witnesses = witnesses = Witnesses(stack, target, self.recording)
+        self.database, self.broker, self.sinks = witnesses.database, witnesses.broker, witnesses.sinks
         self.crm = CrmClient(stack.edge_url("client→crm"), stack.tokens["alice"], self.recording)
         self.pipeline = PipelineClient(stack.edge_url("client→pipeline"), stack.tokens["alice"], self.recording)
         self.automation = AutomationClient(
             stack.edge_url("client→automation"), stack.tokens["operator"], self.recording
         )
         self.operator = CrmClient(stack.edge_url("client→crm"), stack.tokens["operator"], self.recording)
-        self.sinks: Sinks = self._sinks()
-        self._plain = httpx.Client(timeout=2.0, trust_env=False, verify=tls(), limits=_NO_KEEPING)
         self._clients: list[ServiceClient] = [self.crm, self.pipeline, self.automation, self.operator]
-        self._tap: list[TapMessage] = []
-        self._tapping = threading.Lock()
-        self._to_file: TapToFile | None = None
-        self._clean_slate()
-        self._rules = self.database.rows().rules if self._has("database") else ()
+        self._health = Health(stack, target, self.recording)
+        witnesses.clean_slate()
         self._log = LogTail(run.logs(stack.name), skews_s=stack.skews_s)
-        self._rest = Rest((), 0.0)
-        self._rested_at: tuple[int, ...] | None = None
+        self._resting = Resting(stack, run, self.recording, witnesses, self._log)
+        if witnesses.has("database"):
+            self._resting.rules = self.database.rows().rules
         self.site: FaultSite = self._site()
-        self._watch = QuietWatch(self._log.read_on, self._surroundings, self._unfinished, self._concerns)
-
-    # --- what there is -----------------------------------------------------------------------------------------
-
-    def _has(self, what: str) -> bool:
-        return what not in self.stack.lacks
-
-    def _absent(self, what: str) -> Any:
-        return Absent(what, self.stack.lacks[what])
-
-    def _ours(self) -> Ours:
-        return ours(self.recording.operations, self.recording.planted)
-
-    def _concerns(self, flow: str) -> bool:
-        return not self.shared or flow in self._ours().flows
-
-    def _database(self) -> Database:
-        if not self._has("database"):
-            return cast(Database, self._absent("database"))
-        if self.shared:
-            return SharedDatabase(self.stack.database_url, self.target, self._ours)
-        return Database(self.stack.database_url, self.target)
-
-    def _broker(self) -> Broker:
-        if not self._has("broker"):
-            return cast(Broker, self._absent("broker"))
-        if self.shared:
-            return SharedBroker(self.stack.broker_url, self.target, self.recording, self._ours, tap=self.stack.tap)
-        return Broker(self.stack.broker_url, self.target, self.recording, tap=self.stack.tap)
-
-    def _sinks(self) -> Sinks:
-        if not self._has("sinks"):
-            return cast(Sinks, self._absent("sinks"))
-        url = self.stack.url("sinks")
-        return SharedSinks(url, self._ours) if self.shared else Sinks(url)
-
-    def _clean_slate(self) -> None:
-        """Empty what may be emptied: nothing, where others have something in it."""
-        if self.shared:
-            return
-        for name, witness in (("sinks", self.sinks), ("database", self.database), ("broker", self.broker)):
-            if self._has(name):
-                witness.clean_slate()
 
     def _site(self) -> FaultSite:
-        if not self._has("faults"):
+        if not self._witnesses.has("faults"):
             return cast(FaultSite, _LogOnly("faults", self.stack.lacks["faults"], self._log.read_on))
         stack, target = self.stack, self.target
         return FaultSite(
@@ -154,8 +82,8 @@ class World:
             target=target,
             log=self._log.read_on,
             sinks=self.sinks,
-            published=self._latest_published,
-            look=self._ask_health_in_an_outage,
+            published=self._witnesses.latest_published,
+            look=self._health.ask_in_an_outage,
         )
 
     # --- driving -----------------------------------------------------------------------------------------------
@@ -254,7 +182,7 @@ class World:
         """A rule for this scenario alone, its id. Before the first event that it may concern: all later ones do."""
         rule_id = f"scenario-{name}"
         self.database.add_rule(rule_id, event_type, to_stage, action, parameters or {})
-        self._rules = self.database.rows().rules
+        self._resting.rules = self.database.rows().rules
         return rule_id
 
     def deliver_again(self, event: TapMessage) -> None:
@@ -267,47 +195,29 @@ class World:
 
     def settled(self, *, within_s: float = WITHIN_S) -> None:
         """Wait until every correlation is closed. Raises AssertionError naming what has not come."""
-        rest = self._await_quiet(within_s=within_s, calm_s=PAUSE_S)
+        rest = self._resting.for_a_moment(within_s=within_s)
         assert rest.quiet, f"not at rest after {rest.waited_s:.1f} s; still awaited: {'; '.join(rest.awaited[:5])}"
 
     def rested(self, *, within_s: float) -> bool:
         """Wait for rest, but no longer than that: whether it has come."""
-        return self._watch.await_quiet(within_s=within_s).quiet
+        return self._resting.comes(within_s=within_s)
 
     def published(self, *, correlation_id: str, type: str) -> TapMessage:
         """The first message of this type in a flow, as the broker saw it published; waits for it."""
 
         def probe() -> TapMessage | None:
-            wanted = (message for message in self._tapped() if message.what == "published")
+            wanted = (message for message in self._witnesses.tapped() if message.what == "published")
             return next((m for m in wanted if (m.correlation_id, m.type) == (correlation_id, type)), None)
 
         return eventually(probe, within_s=WITHIN_S, describe=f"a {type} of flow {correlation_id} on the tap")
 
     def latest_event_of(self, entity_id: str) -> TapMessage | None:
         """The last event about an entity that the broker has seen published so far."""
-        exchange, about = self.target.broker.exchange, f'"entity_id":"{entity_id}"'
-        published = (m for m in reversed(self._tapped()) if m.what == "published" and m.exchange == exchange)
-        return next((m for m in published if about in m.body.replace(" ", "")), None)
+        return self._witnesses.published_of(entity_id)
 
-    def _latest_published(self, type: str) -> TapMessage | None:
-        wanted = (message for message in reversed(self._tapped()) if message.what == "published" and message.queues)
-        return next((message for message in wanted if message.type == type), None)
-
-    @contextmanager
-    def tap_written_down(self) -> Iterator[None]:
-        """For the duration of the block, write what the broker sees to the evidence while it sees it: for so much that
-        memory could not hold it. Only the latest is at hand then."""
-        with TapToFile(self.broker, self.run.scenario(self.name).tap_file) as self._to_file:
-            yield
-
-    def _tapped(self) -> list[TapMessage]:
-        """All that the broker has seen so far. Many threads may ask: what each takes out of the tap stays in order."""
-        if self._to_file is not None and self._to_file.at_work:
-            return self._to_file.latest()
-        with self._tapping:
-            if self._has("tap"):
-                self._tap += self.broker.drain_tap()
-            return list(self._tap)
+    def tap_written_down(self) -> AbstractContextManager[None]:
+        """For the duration of the block, what the broker sees goes to the evidence at once, and not into memory."""
+        return self._witnesses.tap_written_to(self.run.scenario(self.name).tap_file)
 
     def until_logged(self, kind: str, *, correlation_id: str) -> Envelope:
         """Wait for a line of this kind in a flow."""
@@ -327,8 +237,7 @@ class World:
 
     def attempts_of(self, event_id: str) -> list[int]:
         """The attempt number of each delivery of an event so far, in order."""
-        lines = (line for line in self._log.read_on() if isinstance(line, EventReceived))
-        return [line.attempt for line in lines if line.event_id == event_id]
+        return self._resting.attempts_of(event_id)
 
     def lines(self) -> list[Line]:
         """All lines of the scenario so far."""
@@ -342,63 +251,7 @@ class World:
 
     def ready(self, service: str) -> bool:
         """What the service (or its replica) says of itself, asked past every proxy."""
-        return self._ask_health(service, within_s=2.0).ready
-
-    def _ask_health(self, process: str, *, within_s: float, consumers: int | None = None) -> HealthProbe:
-        """What it says goes into the evidence too."""
-        service = self.stack.replicas.get(process, process)
-        asked_at, ready = wall_now(), False
-        try:
-            answer = self._plain.get(self.stack.url(process) + self.target.services[service].ready, timeout=within_s)
-            ready = answer.status_code == 200
-        except httpx.TransportError:
-            pass
-        probe = HealthProbe(
-            service=service,
-            process=process,
-            asked_at=asked_at,
-            answered_at=wall_now(),
-            ready=ready,
-            consumers=consumers,
-        )
-        self.recording.health.append(probe)
-        return probe
-
-    def _ask_health_in_an_outage(self, fault: Fault) -> None:
-        """Right before a fault is undone that has lasted so long that its services must know of it."""
-        bounds = self.target.bounds
-        if bounds is None or seconds_between(fault.injected_at, wall_now()) < bounds.readiness_s:
-            return
-        for outage in outages(self.target, [fault]):
-            for service in outage.services:
-                self._ask_health(service, within_s=0.5)
-
-    def _ask_health_after_outages(self) -> None:
-        """Who suffered from one says that it is ready again; if it does not, it is asked until its time is over."""
-        suffered, bounds = outages(self.target, self.recording.faults), self.target.bounds
-        if not suffered or bounds is None:
-            return
-        healed = max(fault.healed_at for fault in self.recording.faults)
-        left_s = bounds.readiness_s + 2 * LATE_S - seconds_between(healed, wall_now())
-        for service in sorted({service for outage in suffered for service in outage.services}):
-            with suppress(NeverHappened):
-                eventually(partial(self.ready, service), within_s=max(0.0, left_s), describe=f"{service} to be ready")
-
-    def _ask_who_should_consume(self) -> None:
-        """Of whom the broker knows that it consumes is not asked; who says that it is not ready has said enough."""
-        bounds = self.target.bounds
-        if bounds is None or not self._has("broker"):
-            return
-        within_s = bounds.readiness_s + 2 * LATE_S
-        for service in self.target.broker.consumers:
-            with suppress(NeverHappened):
-                eventually(
-                    partial(self._consumes_or_says_so, service), within_s=within_s, describe=f"{service} to consume"
-                )
-
-    def _consumes_or_says_so(self, service: str) -> bool:
-        consumers = self.broker.fewest_consumers(self.target.broker.consumers[service])
-        return consumers > 0 or not self._ask_health(service, within_s=2.0, consumers=consumers).ready
+        return self._health.ready(service)
 
     def until_unready(self, service: str) -> None:
         """Wait until a service has noticed that it cannot do its work."""
@@ -433,16 +286,14 @@ class World:
 
     def write_down(self, error: str | None) -> ScenarioDirectory:
         """Heal what is still broken, wait for rest, write the evidence down."""
-        if self._has("faults"):
+        witnesses = self._witnesses
+        if witnesses.has("faults"):
             self.site.proxy.restore_all(self.target.edges)
-        if self._rested_at != self._activity():
-            self._await_quiet(stalled_s=STALLED_S if self._rest.quiet else 2.0)
-        else:
-            self._await_quiet(calm_s=CALM_S - PAUSE_S)  # so much is missing of a whole calm
-        rest = self._rest
-        self._ask_health_after_outages()
-        self._ask_who_should_consume()
-        self._tapped()
+        rest = self._resting.at_the_end(within_s=WITHIN_S)
+        self._health.ask_after_outages()
+        if witnesses.has("broker"):
+            self._health.ask_who_should_consume(self.broker)
+        witnesses.tapped()
         self.until, until_ns = wall_now(), monotonic_ns()
         scenario = ScenarioRecord(
             name=self.name,
@@ -461,79 +312,34 @@ class World:
             clock=(self.until, until_ns),
             again=self.again,
             began=self._began,
-            shared=self.shared,
-            lacks=self._witnesses_missing(),
+            shared=witnesses.shared,
+            lacks=witnesses.missing(),
         )
         directory = self.run.scenario(self.name)
         write_evidence(
             directory,
             scenario=scenario,
             recording=self.recording,
-            tap=self._ours().of_ours(self._tap) if self.shared else self._tap,
-            rows=self.database.rows() if self._has("database") else Rows(),
-            resting=self.broker.resting() if self._has("broker") else (),
-            received=self.sinks.received() if self._has("sinks") else (),
-            schema=self.database.schema() if self._has("database") else Schema(),
-            topology=self.site.node.topology() if self._has("faults") else Topology(),
-            tap_begun=self._to_file is not None,
+            tap=witnesses.tap_of_ours(),
+            rows=self.database.rows() if witnesses.has("database") else Rows(),
+            resting=self.broker.resting() if witnesses.has("broker") else (),
+            received=self.sinks.received() if witnesses.has("sinks") else (),
+            schema=self.database.schema() if witnesses.has("database") else Schema(),
+            topology=self.site.node.topology() if witnesses.has("faults") else Topology(),
+            tap_begun=witnesses.tap_begun,
         )
         self._forget()
         if self.stack.lacks:  # it goes on without us: no rule of ours stays behind, and no receiver that refuses
-            self._clean_slate()
-        for name, witness in (("sinks", self.sinks), ("database", self.database), ("broker", self.broker)):
-            if self._has(name):
-                witness.close()
-        self._plain.close()
+            witnesses.clean_slate()
+        witnesses.close()
+        self._health.close()
         for client in self._clients:
             client.close()
         return directory
 
-    def _witnesses_missing(self) -> tuple[str, ...]:
-        """By the names of what properties read. That nothing is broken here is no want: faults only excuse."""
-        of: dict[str, tuple[str, ...]] = {"database": ("rows",), "broker": ("resting",), "sinks": ("received",)}
-        lacking = [what for what in self.stack.lacks if what != "faults"]
-        return tuple(sorted(name for what in lacking for name in (what, *of.get(what, ()))))
-
     def _forget(self) -> None:
         """What is written down is read again for judging: let there be room for it."""
-        self._tap.clear()
+        self._witnesses.forget()
         self._log.lines.clear()
-        self._watch.forget()
+        self._resting.forget()
         self.recording.operations.clear()
-
-    def _await_quiet(self, *, within_s: float = WITHIN_S, stalled_s: float = STALLED_S, calm_s: float = CALM_S) -> Rest:
-        self._rest = self._watch.await_quiet(within_s=within_s, stalled_s=stalled_s, calm_s=calm_s)
-        self._rested_at = self._activity() if self._rest.quiet else None
-        return self._rest
-
-    def _activity(self) -> tuple[int, ...]:
-        """Grows with everything that may disturb a system at rest: it is the same as long as it rests."""
-        in_band = sum(isinstance(line, InBand) for line in self._log.read_on())
-        recorded = self.recording
-        return in_band, len(recorded.operations), len(recorded.planted), len(recorded.faults)
-
-    def _surroundings(self) -> Surroundings:
-        return surroundings_of(self._rules, self.recording.planted, killed_instances(self.run, self.stack.name))
-
-    def _unheard(self) -> list[str]:
-        """A log that is collected may be late: what was answered has been logged, and is awaited there."""
-        heard = {line.correlation_id for line in self._log.read_on()}
-        answered = (one.correlation_id for one in self.recording.operations if one.http_status is not None)
-        return [f"any line of flow {flow}" for flow in answered if flow not in heard]
-
-    def _unfinished(self) -> list[str]:
-        """What the log cannot tell: rows that no relay has sent, messages that nobody has taken."""
-        unfinished = self._unheard() if self.stack.lacks else []
-        unfinished += [
-            f"delivery {count} of event {event_id}"
-            for event_id, count in self.recording.awaited_deliveries.items()
-            if len(self.attempts_of(event_id)) < count
-        ]
-        if self._has("database"):
-            if unsent := self.database.unsent_events():
-                unfinished.append(f"{unsent} unsent outbox rows")
-            if undelivered := self.database.undelivered_alerts():
-                unfinished.append(f"{undelivered} undelivered alerts")
-        for queue, depth in self.broker.waiting().items() if self._has("broker") else ():
-            unfinished.append(f"queue {queue} itself" if depth is None else f"{depth} messages in {queue}")
-        return unfinished

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import msgspec
 import pytest
@@ -11,10 +15,12 @@ from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
 from harness.checks.verdict import Finding, Result
 from harness.environment.failures import EnvironmentFailed
+from harness.environment.waiting import eventually
 from harness.evidence.clean import CleanRecord, CleanRun
 from harness.evidence.code_digest import code_digest
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import RunDirectory, write_json
+from harness.target import PROJECT_ROOT
 from reports.clean import bound, markdown, run_line
 from scenarios.kill_matrix import clean
 from scenarios.kill_matrix.clean import clean_runs
@@ -85,11 +91,33 @@ def test_a_run_that_judged_nothing_is_no_green_one(tmp_path: Path) -> None:
         clean._run(["gate", "--no-such-option"], RunDirectory(tmp_path / "x"))
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_run_at_work_ends_with_the_command(tmp_path: Path, how: signal.Signals) -> None:
+    words = [sys.executable, "-m", "cli", "clean", "--runs", "1", "--run-dir", str(tmp_path)]
+    with subprocess.Popen(words, cwd=PROJECT_ROOT, stdout=PIPE, stderr=PIPE, text=True) as command:
+        try:
+            eventually(lambda: _at_work(tmp_path / "001"), within_s=20, describe="the gate of the first run")
+            command.send_signal(how)
+            said, complaint = command.communicate(timeout=30)
+        finally:
+            command.kill()
+    assert command.returncode == 130
+    assert "0 scenarios and 0 random schedules were judged" in said
+    assert "Traceback" not in complaint
+    assert not _at_work(tmp_path / "001")
+
+
+def _at_work(run: Path) -> list[str]:
+    """The command lines of processes that work for a run."""
+    found = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in found if f"--run-dir={run}" in line]
+
+
 def test_the_bound_is_three_of_n_and_alarms_are_counted_by_run() -> None:
     run = CleanRun(number=1, seed=1, scenarios=2)
     quiet = msgspec.structs.replace(RECORD, runs=(run,) * 100)
     assert bound(quiet) == "0 of 100 runs raised an alarm: fewer than 3.0% do (95 %, 3 of N)"
-    assert "A run is a whole gate and 3 schedules" in markdown(quiet)
+    assert "A run is a whole gate and 3 schedules" in markdown(quiet, record_file="clean.json")
     assert run_line(run, 5) == "run 1 of 5: no alarm in 2 scenarios, seed 1, 0 s"
 
 

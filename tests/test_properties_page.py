@@ -20,7 +20,7 @@ from harness.checks.stage_chain import PROPERTY as STAGES
 from harness.checks.verdict import Property, Result
 from harness.evidence.clean import CleanRecord, CleanRun
 from harness.evidence.hunted import Hunted, KillMatrix
-from harness.evidence.run_directory import EvidenceError, RunDirectory, write_json
+from harness.evidence.run_directory import EvidenceError, RunDirectory, read_json, write_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT
 from reports.properties_page import (
     FLOORS,
@@ -245,13 +245,15 @@ def test_the_newest_hunt_of_all_bugs_and_count_of_false_alarms_have_pages(
     for name, hunted in (("all", all_of_them), ("some", all_of_them[:3])):
         write_json(tmp_path / "runs" / name / "kill-matrix.json", replace(matrix, hunted=hunted))
     record = CleanRecord(seed=1, code="c", began_at="2026-01-01", machine="m", workers=2, schedules=3)
-    write_json(tmp_path / "runs" / "clean" / "clean.json", replace(record, runs=(CleanRun(number=1, seed=1),) * 4))
+    counted = replace(record, runs=(CleanRun(number=1, seed=1),) * 4)
+    write_json(tmp_path / "runs" / "clean" / "clean.json", counted)
     monkeypatch.chdir(tmp_path)
     code, told = gauntlet("docs", "--tested", tmp_path / "tested.json", "--out", tmp_path / "pages")
     assert code == 0, told
     killed = f"{len(all_of_them)} of {len(all_of_them)} killed"
     assert killed in (tmp_path / "pages" / "kill-matrix.md").read_text(encoding="utf-8")
     assert "0 of 4 runs raised an alarm" in (tmp_path / "pages" / "false-alarms.md").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "pages" / "false-alarms.json", CleanRecord) == counted
 
 
 @pytest.mark.parametrize("missing", ["run", "record"])

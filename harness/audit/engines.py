@@ -44,6 +44,7 @@ def engine(name: EngineName, processes: int) -> Iterator[Engine]:
 
 def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which the parent ends them
 
 
 @contextmanager
