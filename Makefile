@@ -8,7 +8,7 @@ ENVIRONMENT := auto
 export GAUNTLET_ENVIRONMENT := $(if $(filter auto,$(ENVIRONMENT)),$(GAUNTLET_ENVIRONMENT),$(ENVIRONMENT))
 
 .DEFAULT_GOAL := help
-.PHONY: help gate test test-containers fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs tutorial setup servers lock clean
+.PHONY: help gate test test-commands test-containers fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs tutorial setup servers lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -21,6 +21,9 @@ test: setup  ## the gauntlet's own tests
 
 test-containers: $(VENV)/.made  ## the tests that need a container engine, and boot stacks in containers (two minutes)
 	@$(BIN)/python -m pytest -m containers $(ARGS)
+
+test-commands: setup  ## every command that boots stacks, for real, each in its shortest form (five minutes)
+	@$(BIN)/python -m pytest -m commands $(ARGS)
 
 fuzz: setup  ## Schemathesis against a running stack, with all its checks on (ARGS="--seed 1 --requests 5000")
 	@$(BIN)/gauntlet fuzz $(ARGS)

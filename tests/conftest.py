@@ -45,10 +45,10 @@ def gauntlet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need a container engine are run where they are asked for: make test-containers."""
+    """Some tests are run where they are asked for: make test-containers, make test-commands."""
     if config.getoption("markexpr"):
         return
-    left_out = [item for item in items if item.get_closest_marker("containers")]
+    left_out = [item for item in items if item.get_closest_marker("containers") or item.get_closest_marker("commands")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

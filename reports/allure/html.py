@@ -30,6 +30,7 @@ def draw_allure_report(run: RunDirectory) -> Path:
     """The page to open first. Raises EnvironmentFailed where Allure is not installed, or fails."""
     if missing := allure.missing():
         raise EnvironmentFailed(f"{missing}; to mend it: {allure.remedy()}\nThe results are in {run.root / RESULTS}")
+    run = RunDirectory(run.root.resolve())  # Allure reads names from the folder of the run
     config = run.root / "allurerc.json"
     config.write_text(json.dumps(_config(run), indent=2), encoding="utf-8")
     command = [str(allure.node()), str(allure.program()), "generate", "--config", str(config), str(run.root / RESULTS)]
