@@ -10,7 +10,7 @@ import pytest
 from harness.checks.effect_exactly_once import PROPERTY
 from harness.checks.verdict import Result
 from harness.contract.log_lines import Line, kind_of
-from harness.evidence.records import Fault, Received, RuleRow
+from harness.evidence.records import Fault, HistoryRow, Received, RuleRow
 from tests.builders import (
     Story,
     a_lead,
@@ -295,3 +295,17 @@ def test_a_rule_that_does_not_say_how_long_leaves_it_to_the_system() -> None:
 def test_a_timer_that_fires_before_it_is_due_fails() -> None:
     assert timed(due_at=moment(110), fired_at=moment(110)).status == "pass"
     assert "before it was due" in the_finding(timed(due_at=moment(110), fired_at=moment(109))).says
+
+
+def test_a_timer_that_is_cancelled_although_its_stage_was_not_left_fails() -> None:
+    def cancelled(*history: HistoryRow) -> Result:
+        story = qualified_lead(created_lead(Story()))
+        story.write("automation", "timer.cancelled", "timer", event="moved", cause="moved", rule_id=ESCALATE)
+        return judged(
+            message(), lines=story.lines, rows={"history": history, "outbox": (*happy_rows().outbox, ASSIGNED)}
+        )
+
+    entered = step(1, "new", "qualified")
+    assert cancelled(entered, step(2, "qualified", "engaged")).status == "pass"
+    finding = the_finding(cancelled(entered))
+    assert finding.says == f"a timer of rule {ESCALATE} was cancelled although its stage was not left"

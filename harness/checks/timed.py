@@ -1,12 +1,13 @@
-"""Timers: due when their rule says, not fired before that, nor after their stage was left."""
+"""Timers: due when their rule says, not fired before that, nor after their stage was left, and cancelled only then."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 
 from harness.checks.verdict import Finding
-from harness.contract.log_lines import ChangeCommitted, EventReceived, TimerFired, TimerScheduled
+from harness.contract.log_lines import ChangeCommitted, EventReceived, TimerCancelled, TimerFired, TimerScheduled
 from harness.evidence.clock import later
 from harness.evidence.evidence import Evidence
 
@@ -17,7 +18,8 @@ CLOCKS_DIFFER_S = 0.25
 
 
 def wrongly_timed(evidence: Evidence, property: str) -> Iterator[Finding]:
-    for line, says in (*_due_at_another_time(evidence), *_fired_too_early(evidence), *_fired_too_late(evidence)):
+    wrong = (_due_at_another_time, _fired_too_early, _fired_too_late, _cancelled_in_its_stage)
+    for line, says in chain.from_iterable(look(evidence) for look in wrong):
         yield Finding(
             property=property, says=f"a timer of rule {line.rule_id} {says}", service="automation",
             edge="automation→pipeline", entity=f"{line.entity_type} {line.entity_id}",
@@ -62,3 +64,14 @@ def _fired_too_late(evidence: Evidence) -> Iterator[tuple[TimerFired, str]]:
         last_look = later(line.ts, -LOOKED_WITHIN_S)
         if any(version > version_of[line.event_id] and ts < last_look for version, ts in left_at[line.entity_id]):
             yield line, "fired although its stage had been left"
+
+
+def _cancelled_in_its_stage(evidence: Evidence) -> Iterator[tuple[TimerCancelled, str]]:
+    """Only who leaves the stage cancels the timer that waits in it."""
+    version_of = {row.event_id: row.entity_version for row in evidence.rows.outbox}
+    newest: dict[str | None, int] = {}
+    for step in evidence.rows.history if evidence.of(TimerCancelled) else ():
+        newest[step.entity_id] = max(step.version, newest.get(step.entity_id, 0))
+    for line in (line for line in evidence.of(TimerCancelled) if line.event_id in version_of):
+        if newest.get(line.entity_id, 0) <= version_of[line.event_id]:
+            yield line, "was cancelled although its stage was not left"

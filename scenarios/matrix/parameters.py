@@ -18,15 +18,15 @@ _LIMIT_BYTES: Mapping[tuple[FarEnd, str], int] = {
 }  # fmt: skip
 """Less than the workload sends. A broker tells who only publishes no more than confirms, so few are enough."""
 
-_ACK_BYTES = 21
-"""What is sent for each delivery, and for each publish: a slice has to be smaller, or it cuts nothing."""
+_SLICE_BYTES: Mapping[FarEnd, int] = {"client side": 64, "database": 64, "broker": 10, "service": 64, "sink": 10}
+"""Less than the shortest that is sent at once, or it cuts nothing: an ack (21 bytes), a line of a mail server (19)."""
 
 
 def attributes(cell: Cell) -> dict[str, int]:
     """The attributes of a cell's toxic, by Toxiproxy's names and in its units. Raises KeyError for ``down``."""
     kind = cell.far_end
     latency_ms = _LATENCY_MS[kind]
-    slice_bytes = _ACK_BYTES // 2 if kind == "broker" else 64
+    slice_bytes = _SLICE_BYTES[kind]
     return {
         "latency": {"latency": latency_ms, "jitter": latency_ms // 2},
         "bandwidth": {"rate": _RATE_KB_S[kind]},
