@@ -269,6 +269,17 @@ def test_a_line_about_an_event_that_names_another_flow_or_entity_is_a_contradict
     assert uid("another") in finding.says
 
 
+@pytest.mark.parametrize("kind", ["event.stored", "event.published"])
+def test_a_line_about_an_event_that_names_another_cause_than_its_row_is_a_contradiction(kind: str) -> None:
+    """As where the row has none: what the service knew while it worked, nobody behind the broker will."""
+    story = whole_log()
+    line = next(line for line in story.lines if kind_of(line) == kind and line.event_id == uid("deal"))
+    uncaused = stored("deal", causation_id=None)
+    outbox = tuple(uncaused if row.event_id == line.event_id else row for row in happy_rows().outbox)
+    finding = the_finding(check(happy_evidence(story.lines, rows=happy_rows(outbox=outbox))))
+    assert f"caused by {uid('moved')}, unlike its outbox row" in finding.says
+
+
 def test_an_event_that_only_a_log_line_knows_is_a_contradiction() -> None:
     story = whole_log()
     story.flow = "moved"

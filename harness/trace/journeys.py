@@ -54,7 +54,7 @@ class Journey:
     first: InBand | None = None
     """The first line about it."""
     misnamed: InBand | None = None
-    """The first line about it that names another flow or entity than its outbox row."""
+    """The first line about it that names another flow, entity or cause than its outbox row."""
     sender: TapMessage | None = None
     """The first message with it that the broker saw its service publish."""
 
@@ -117,6 +117,9 @@ _ABOUT = frozenset({
     EventSettled, EventDeadLettered, DeadLetterReplayed, DeadLetterDiscarded,
 })  # fmt: skip
 
+_BY_ITS_CAUSE = frozenset({EventStored, EventPublished})
+"""Of these lines the cause is that of the event; of what is done about an event, the event itself is the cause."""
+
 
 def _listen_to_log(evidence: Evidence, made: _Journeys) -> None:
     for line in evidence.lines:
@@ -146,6 +149,8 @@ def _listen_to_log(evidence: Evidence, made: _Journeys) -> None:
 
 
 def _names_another(line: Envelope, row: OutboxRow) -> bool:
+    if type(line) in _BY_ITS_CAUSE and line.causation_id != row.causation_id:
+        return True
     return line.correlation_id != row.correlation_id or line.entity_id not in (None, row.entity_id)
 
 
@@ -243,7 +248,7 @@ def contradictions(journey: Journey, trust: Reliability) -> Iterator[Disagreemen
     if journey.misnamed:
         line = journey.misnamed
         says = f"{kind_of(line)} of {line.service} names {line.entity_type} {line.entity_id} in flow"
-        says = f"{says} {line.correlation_id}, unlike its outbox row"
+        says = f"{says} {line.correlation_id}, caused by {line.causation_id or 'no event'}, unlike its outbox row"
         yield _about(journey, says, line.service, f"{line.service}→database")
     if journey.first and not (journey.row or journey.stored or journey.seen):
         line = journey.first
