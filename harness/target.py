@@ -25,8 +25,9 @@ class TargetError(Exception):
 
 class DatabaseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one database: its roles, the SQL files that make it, the tables that a clean slate empties, the
-    statement that takes back what scenarios have set up, and the one by which they add a rule. ``executions``: the
-    table in which automation claims what it runs, with the name of the rule in the column ``execution_rule``.
+    statement that takes back what scenarios have set up, and the one by which they add a rule (its name, event type,
+    stage, action, parameters, and whether it is switched on). ``executions``: the table in which automation claims what
+    it runs, with the name of the rule in the column ``execution_rule``.
     ``backlog``: a query for the number of outbox rows that are not sent (``unsent``), and the age of the oldest
     (``oldest_s``)."""
 

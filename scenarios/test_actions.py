@@ -33,6 +33,15 @@ def test_new_leads_are_given_to_the_active_agents_in_turn(world: World) -> None:
     assert len(leads) == owners.total()
 
 
+def test_a_lead_that_somebody_owns_by_then_keeps_its_owner(world: World) -> None:
+    chosen = world.crm.users("agent")[-1]  # who is not the next in turn
+    with cut(world.site, "crm→broker"):
+        lead_id = world.new_lead()
+        assert world.crm.change_lead(lead_id, owner_id=chosen).answer["changed"]
+    world.settled()
+    assert world.crm.lead(lead_id).answer["owner_id"] == chosen
+
+
 def test_one_patch_makes_a_chain_of_four_hops_in_one_trace(world: World) -> None:
     told = world.add_rule("proposal-notify", "deal.stage.changed", "notify", to_stage="proposal")
     lead_id = world.new_lead()
@@ -71,6 +80,18 @@ def test_a_lead_that_is_lost_is_told_by_mail_and_a_mail_server_may_be_busy(world
     (execution,) = world.executions_of(LOST_RULE)
     assert first.key == second.key == f"<{execution.id}@automation>"
     assert first.digest == second.digest
+
+
+def test_a_rule_that_is_switched_off_does_nothing(world: World) -> None:
+    off, on = (
+        world.add_rule(name, "lead.stage.changed", "notify", to_stage="engaged", enabled=name == "on")
+        for name in ("off", "on")
+    )
+    world.pipeline.move_lead(world.new_lead(), "engaged")
+    world.settled()
+    (webhook,) = world.sinks.received(HOOKS)
+    assert [row.id for row in world.executions_of(on)] == [webhook.key]
+    assert world.executions_of(off) == []
 
 
 def test_a_move_to_where_it_is_already_changes_nothing(world: World) -> None:

@@ -61,11 +61,13 @@ def test_a_duplicate_lead_is_refused_and_told_which_one_exists(world: World) -> 
 
 
 def test_a_second_deal_is_refused_and_told_which_one_exists(world: World) -> None:
-    lead_id = world.new_lead()
+    lead_id, another = world.new_leads(2)
     first = world.crm.create_deal(lead_id)
     assert first.http_status == 201
+    assert world.crm.create_deal(another).http_status == 201
     second = world.crm.create_deal(lead_id)
     assert (second.http_status, second.answer["existing_id"]) == (409, first.answer["id"])
+    assert [deal["id"] for deal in world.crm.deals_of(lead_id)] == [first.answer["id"]]
 
 
 def test_a_deal_made_by_hand_counts_as_the_rules_success(world: World) -> None:

@@ -178,10 +178,11 @@ class World:
         *,
         to_stage: str | None = None,
         parameters: dict[str, Any] | None = None,
+        enabled: bool = True,
     ) -> str:
         """A rule for this scenario alone, its id. Before the first event that it may concern: all later ones do."""
         rule_id = f"scenario-{name}"
-        self.database.add_rule(rule_id, event_type, to_stage, action, parameters or {})
+        self.database.add_rule(rule_id, event_type, to_stage, action, parameters or {}, enabled=enabled)
         self._resting.rules = self.database.rows().rules
         return rule_id
 

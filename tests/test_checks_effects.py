@@ -258,6 +258,18 @@ def test_a_rule_that_moves_an_entity_again_because_of_a_later_event_fails() -> N
     assert (finding.entity, finding.edge) == (f"lead {uid('lead')}", "automation→pipeline")
 
 
+def test_a_lead_that_a_rule_takes_from_its_owner_fails() -> None:
+    def given(*versions: int) -> Result:
+        by_rule, by_hand = (msgspec.structs.replace(ASSIGNED, entity_version=version) for version in versions)
+        by_hand = msgspec.structs.replace(by_hand, event_id=uid("by hand"), causation_id=None)
+        return judged(message(), rows={"outbox": (*happy_rows().outbox, by_rule, by_hand)})
+
+    assert given(2, 3).status == "pass"
+    finding = the_finding(given(3, 2))
+    assert finding.says == f"rule {ASSIGN} took the lead from the owner that it had"
+    assert (finding.entity, finding.edge) == (f"lead {uid('lead')}", "automation→crm")
+
+
 # --- timers -----------------------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ def check(evidence: Evidence) -> Result:
         *_effects(evidence, triggers),
         *_nothing_untriggered(evidence, triggers),
         *_moved_too_often(evidence, triggers),
+        *_taken_from_an_owner(evidence, triggers),
         *_papers(evidence),
         *wrongly_timed(evidence, NAME),
         *_alerts(evidence),
@@ -150,6 +151,21 @@ def _moved_too_often(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Fi
                 property=NAME, says=f"{len(made)} moves by rules, of which {rules[entity]} fire for it, each once",
                 service="automation", edge="automation→pipeline", entity=" ".join(entity),
                 correlation_id=made[0].correlation_id,
+            )  # fmt: skip
+
+
+def _taken_from_an_owner(evidence: Evidence, triggers: list[Trigger]) -> Iterator[Finding]:
+    """Only a lead that nobody owns is given to somebody by assign_user, and owners never go: so that is the first."""
+    by_rule = {trigger.event_id: trigger.rule.rule_id for trigger in triggers if trigger.rule.action == "assign_user"}
+    assigned = (row for row in evidence.rows.outbox if row.event_type == "lead.assigned")
+    first: dict[str, OutboxRow] = {}
+    for row in sorted(assigned, key=lambda row: row.entity_version):
+        owned = first.setdefault(row.entity_id, row)
+        if row.causation_id in by_rule and row.causation_id != owned.causation_id:
+            yield Finding(
+                property=NAME, says=f"rule {by_rule[row.causation_id]} took the lead from the owner that it had",
+                service="automation", edge="automation→crm", entity=f"{row.entity_type} {row.entity_id}",
+                correlation_id=row.correlation_id,
             )  # fmt: skip
 
 

@@ -45,14 +45,17 @@ def _disagreements(evidence: Evidence, made: dict[str, Journey]) -> Iterator[Dis
 
 
 def _misnamed(evidence: Evidence) -> Iterator[Disagreement]:
-    """A refusal says what it is and in which flow: with another id, whoever asks us why finds nothing in the log."""
+    """An answer names its flow, and a refusal says what it is: with another id, whoever asks us why finds nothing."""
     for operation in evidence.operations:
-        refused = {name: operation.answer.get(name) for name in ("status", "correlation_id")}
-        meant = {"status": operation.http_status, "correlation_id": operation.correlation_id}
-        if operation.outcome == "refused" and refused != meant:
-            says = ", ".join(f"{name} {refused[name]}" for name in meant if refused[name] != meant[name])
+        meant: dict[str, object] = {"X-Correlation-Id": operation.correlation_id}
+        told: dict[str, object] = {} if operation.flow_told is None else {"X-Correlation-Id": operation.flow_told}
+        if operation.outcome == "refused":
+            meant |= {"status": operation.http_status, "correlation_id": operation.correlation_id}
+            told |= {name: operation.answer.get(name) for name in ("status", "correlation_id")}
+        wrong = ", ".join(f"{name} {what or 'missing'}" for name, what in told.items() if what != meant[name])
+        if wrong:
             yield Disagreement(
-                says=f"a client was answered {operation.http_status}, and the answer says of itself: {says}",
+                says=f"a client was answered {operation.http_status}, and the answer says of itself: {wrong}",
                 service="",
                 edge="root",
                 correlation_id=operation.correlation_id,

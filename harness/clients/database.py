@@ -103,12 +103,19 @@ class Database:
         return int(row["found"]) if row else 0
 
     def add_rule(
-        self, rule_id: str, event_type: str, to_stage: str | None, action: str, parameters: dict[str, Any]
+        self,
+        rule_id: str,
+        event_type: str,
+        to_stage: str | None,
+        action: str,
+        parameters: dict[str, Any],
+        *,
+        enabled: bool = True,
     ) -> None:
         """One more rule of the system, until the next clean slate."""
         with self._kept.lent() as connection:
             statement = self._target.database.add_rule.encode()
-            connection.execute(statement, (rule_id, event_type, to_stage, action, Jsonb(parameters)))
+            connection.execute(statement, (rule_id, event_type, to_stage, action, Jsonb(parameters), enabled))
 
     @contextmanager
     def holding(self, advisory_lock: int) -> Iterator[None]:

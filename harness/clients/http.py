@@ -60,10 +60,12 @@ class ServiceClient:
         correlation_id = correlation_id or str(uuid.uuid4())
         invoked_ns = monotonic_ns()
         http_status: int | None = None
+        flow_told: str | None = None
         answer: dict[str, Any] = {}
         try:
             response = self._http.request(method, path, json=body, headers={"X-Correlation-Id": correlation_id})
             http_status = response.status_code
+            flow_told = response.headers.get("X-Correlation-Id", "")
             answer = _object(response)
         except httpx.HTTPError as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
@@ -77,6 +79,7 @@ class ServiceClient:
             http_status=http_status,
             answer=answer,
             session=self._session.name,
+            flow_told=flow_told,
         )
 
 

@@ -48,6 +48,7 @@ class Recording:
         http_status: int | None,
         answer: dict[str, Any],
         session: str = "",
+        flow_told: str | None = None,
     ) -> Operation:
         """Write down one operation that has just returned, or has been given up (``http_status`` None)."""
         operation = Operation(
@@ -63,6 +64,7 @@ class Recording:
             http_status=http_status,
             answer=answer,
             session=session,
+            flow_told=flow_told,
         )
         with self._lock:
             self.operations.append(operation)

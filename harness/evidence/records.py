@@ -14,6 +14,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """What one client asked for and what it was told. Times are monotonic nanoseconds of the harness's one clock.
 
     ``session``: what one client does in one thread, one operation after the other; empty where nobody wrote it down.
+    ``flow_told``: the flow that the answer's X-Correlation-Id names, empty if it has none; None where nobody looked.
     """
 
     operation_id: int
@@ -30,6 +31,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     http_status: int | None
     answer: dict[str, Any]
     session: str = ""
+    flow_told: str | None = None
 
 
 class Planted(Struct, frozen=True, kw_only=True):
