@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaos.faults.at_event import at_event
+from chaos.faults.at_event import at_event, killed_at
 from chaos.faults.database import one_row_only, refusing_writes
 from chaos.faults.message import STAGE_CHANGED, event
 from chaos.faults.process import stopped
@@ -139,6 +139,18 @@ def test_an_alert_is_sent_until_it_is_delivered_also_after_a_restart(world: Worl
     alerts = world.sinks.received(ALERTS)
     assert {alert.key for alert in alerts} == {alerts[-1].key}
     assert [alert.status for alert in alerts if alert.accepted] == [204]
+
+
+@pytest.mark.needs_wire_proxy
+def test_who_dies_of_burying_a_dead_letter_buries_it_again_and_tells_of_it_once(world: World) -> None:
+    detail = f"*/{world.target.broker.dead_letter_queue}"
+    burial = Trigger(stream="upstream", event="publish", detail=detail, action="hold")
+    edges = [edge for edge in world.target.edges if "automation" in world.target.edge_parts(edge)]
+    with killed_at(world.site, "automation", "automation→broker", burial, edges=edges) as kill:
+        _poison(world, "it kills whoever buries it")
+        eventually(lambda: kill.over, within_s=WITHIN_S, describe="automation to be up again")
+    world.settled()
+    assert len({alert.key for alert in world.sinks.received(ALERTS)}) == 1
 
 
 def test_all_of_one_reason_are_discarded_after_a_dry_run(world: World) -> None:

@@ -52,6 +52,23 @@ def test_automation_that_is_stopped_finishes_its_deliveries(world: World) -> Non
     world.settled()
 
 
+def test_what_automation_has_not_begun_when_it_is_stopped_is_given_back_and_handled_later(world: World) -> None:
+    """More than it takes at once, of which it has more in hand than it works on."""
+    leads = world.known_leads((world.target.broker.prefetch or 16) + 4)
+    with slow(world.site, "automation→crm", delay_ms=300):
+        flows = {move.correlation_id for move in world.move_all(leads, "qualified")}
+        eventually(
+            lambda: any(isinstance(line, CallSent) and line.correlation_id in flows for line in world.site.log()),
+            within_s=WITHIN_S,
+            describe="an action waiting for crm",
+        )
+        _stop(world, "automation")
+    _start_again(world, "automation")
+    world.settled()
+    assert world.leads_with_a_deal() == set(leads)
+    assert world.automation.dead_letters() == []
+
+
 def _begun(world: World, service: str) -> list[str]:
     """The flows in which the service has begun a request."""
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chaos.faults.network import cut
+from chaos.faults.process import paused
 from harness.contract.log_lines import CallCompleted, EventSettled
 from harness.environment.waiting import eventually
 from harness.evidence.clock import monotonic_ns
@@ -24,6 +25,19 @@ def test_peers_that_can_do_nothing_for_longer_than_the_ladder_cost_no_attempt(wo
     settled = [line for line in world.lines() if isinstance(line, EventSettled)]
     assert {(line.status, line.attempt) for line in settled} == {("acked", 1)}
     assert world.leads_with_a_deal() == {*leads, by_hand}
+
+
+def test_a_peer_that_stands_still_is_given_up_by_whoever_calls_it(world: World) -> None:
+    """It takes connections and says nothing: only whoever looks at the time gets away from it."""
+    (known,), unknown = world.known_leads(1), world.new_lead()
+    world.settled()
+    with paused(world.site, "crm"):
+        moved = world.pipeline.move_lead(known, "qualified")
+        refused = world.pipeline_client(timeout_s=WITHIN_S).move_lead(unknown, "engaged")
+        world.until_logged("call.completed", correlation_id=moved.correlation_id)
+    assert refused.http_status == 503
+    world.settled()
+    assert world.leads_with_a_deal() == {known}
 
 
 def _in_vain(world: World) -> set[str]:
