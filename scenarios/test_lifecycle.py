@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from chaos.faults.network import slow
+from harness.clients.http import tls
 from harness.contract.log_lines import CallSent, EventSettled, MetricsSnapshot, ServiceStopped
 from harness.environment.waiting import eventually
 from harness.evidence.records import Operation
@@ -33,7 +34,8 @@ def test_a_service_that_is_stopped_answers_the_requests_it_has_begun(world: Worl
 
 def test_automation_that_is_stopped_finishes_its_deliveries(world: World) -> None:
     leads = world.known_leads(3)
-    with slow(world.site, "automation→crm", delay_ms=300):
+    # A second and more, in which it can be seen to drain.
+    with slow(world.site, "automation→crm", delay_ms=600), _asking() as asking:
         moves = world.move_all(leads, "qualified")
         flows = {move.correlation_id for move in moves}
         eventually(
@@ -43,7 +45,9 @@ def test_automation_that_is_stopped_finishes_its_deliveries(world: World) -> Non
         )
         with ThreadPoolExecutor(1) as stopper:
             stopping = stopper.submit(_stop, world, "automation")
-            eventually(partial(_is_draining, world, "automation"), within_s=WITHIN_S, describe="automation not ready")
+            eventually(
+                partial(_is_draining, world, "automation", asking), within_s=WITHIN_S, describe="automation not ready"
+            )
             stopping.result()
     settled = [line for line in world.site.log() if isinstance(line, EventSettled) and line.correlation_id in flows]
     assert {line.status for line in settled if line.entity_id in leads} == {"acked"}
@@ -76,8 +80,13 @@ def _begun(world: World, service: str) -> list[str]:
     ]
 
 
-def _is_draining(world: World, service: str) -> bool:
-    answer = httpx.get(f"{world.stack.url(service)}/health/ready")
+def _asking() -> httpx.Client:
+    """One that is there before it is needed: to make it takes longer than some answers can be had."""
+    return httpx.Client(verify=tls(), trust_env=False, timeout=WITHIN_S)
+
+
+def _is_draining(world: World, service: str, asking: httpx.Client) -> bool:
+    answer = asking.get(f"{world.stack.url(service)}/health/ready")
     return (answer.status_code, answer.json()["status"]) == (503, "draining")
 
 
