@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from cli import main
 from harness.environment import keeper
 from harness.environment.boot import leftovers
-from harness.environment.stack import stacks_of
+from harness.environment.stack import Stack, stacks_of
 from harness.environment.waiting import eventually
-from scenarios.load.generator import LOCUSTFILE, NAME
+from scenarios.load.generator import LOCUSTFILE, NAME, Generator
 
 GAUNTLET = str(Path(sys.executable).parent / "gauntlet")
 
@@ -58,6 +60,16 @@ def test_plain_locust_says_what_it_misses(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "gauntlet: the generator does not know --host (the CRM's URL), GAUNTLET_PIPELINE_URL" in done.stderr
     assert "GAUNTLET_LOAD_STACK" in done.stderr
+
+
+def test_a_generator_ends_though_a_ctrl_c_has_left_its_wait_locked(tmp_path: Path) -> None:
+    environment = os.environ | {keeper.STACK: str(tmp_path)}
+    process = subprocess.Popen(["sleep", "60"], env=environment)
+    process._waitpid_lock.acquire()  # type: ignore[attr-defined]
+    stack = cast(Stack, SimpleNamespace(state_dir=tmp_path))
+    Generator(stack, tmp_path, [process], "").end()
+    process._waitpid_lock.release()  # type: ignore[attr-defined]
+    assert process.wait(0) == -signal.SIGTERM
 
 
 def test_ctrl_c_ends_stack_and_generator(tmp_path: Path) -> None:

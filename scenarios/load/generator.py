@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -108,14 +109,26 @@ class Generator:
         for process in self._processes:
             keeper.send(process.pid, signal.SIGTERM, self._stack.state_dir)
         for process in self._processes:
-            try:
-                process.wait(_ENDS_WITHIN_S)
-            except subprocess.TimeoutExpired:
+            if not _has_ended(process.pid, within_s=_ENDS_WITHIN_S):
                 keeper.send(process.pid, signal.SIGKILL, self._stack.state_dir)
-                process.wait(_ENDS_WITHIN_S)
+                _has_ended(process.pid, within_s=_ENDS_WITHIN_S)
+            process.poll()
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+
+
+def _has_ended(pid: int, *, within_s: float) -> bool:
+    """Wait for the end of a child. Not by Popen: a Ctrl-C at the wrong moment of its ``wait`` leaves its lock taken
+    (right before the ``try`` that gives it back), and whoever waits after that waits in vain."""
+    try:
+        end = os.pidfd_open(pid)
+    except ProcessLookupError:  # and somebody has heard of it already
+        return True
+    try:
+        return bool(select.select([end], [], [], within_s)[0])
+    finally:
+        os.close(end)
 
 
 @contextmanager
