@@ -139,10 +139,12 @@ def test_a_command_that_boots_stacks_does_what_it_says(tmp_path: Path, line: str
 @pytest.mark.commands
 def test_a_stack_is_kept_up_used_from_outside_and_ended(tmp_path: Path) -> None:
     up = _begun("up --run-dir up --write-target running.toml", tmp_path)
-    eventually((tmp_path / "running.toml").exists, within_s=60, describe="the target file of a stack that is kept up")
-    gate = "gate --target running.toml -k a_qualified_lead_gets_one_deal_by_one_execution"
-    assert _code(_begun(gate, tmp_path, first=". ./running.env")) == 0
-    assert _code(_begun("down up", tmp_path)) == 0
+    try:
+        eventually((tmp_path / "running.toml").exists, within_s=60, describe="the target file of a stack that is up")
+        gate = "gate --target running.toml -k a_qualified_lead_gets_one_deal_by_one_execution"
+        assert _code(_begun(gate, tmp_path, first=". ./running.env")) == 0
+    finally:
+        assert _code(_begun("down up", tmp_path)) == 0
     assert _code(up) == 0
 
 
