@@ -54,6 +54,7 @@ _STANDS_FOR = {
     "RUN": "runs/first-red", "DIR": "runs", "FILE": "written.out", "NAME": "trace_complete",
     "FILE…": "crm.ndjson pipeline.ndjson automation.ndjson", "OLD": "old.json", "NEW": "old.json",
 }  # fmt: skip
+_SERVICES = ("crm", "pipeline", "automation")
 _NAMED = ("audit",)  # a command that is spoken of: it needs words behind it
 _RAY = "--engine ray"  # tests/test_audit.py: it takes longer to come up than all of these together
 
@@ -90,9 +91,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     (tmp_path / "old.json").write_bytes(next(made for name, made in artifacts().items() if name.endswith(".json")))
     monkeypatch.chdir(tmp_path)
     return RunDirectory(run.root.rename(tmp_path / "runs" / "first-red"))
-
-
-_SERVICES = ("crm", "pipeline", "automation")
 
 
 @pytest.mark.parametrize("line", list(reading_lines()))
