@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -35,6 +36,10 @@ def content(lines: Sequence[Line]) -> bytes:
 
 def problems(log: ProcessLog) -> list[tuple[int, str]]:
     return [(broken.number, broken.problem) for broken in log.broken]
+
+
+def told(log: ProcessLog) -> tuple[list[bytes], ProcessLog]:
+    return [raw(line) for line in log.lines], replace(log, lines=())
 
 
 def holes(log: ProcessLog) -> list[tuple[int, int | None]]:
@@ -185,6 +190,39 @@ def test_an_empty_log_of_a_stopped_process_is_wholly_lost(tmp_path: Path) -> Non
 def test_an_empty_log_of_a_running_process_says_nothing_yet(tmp_path: Path) -> None:
     log = read_raw(tmp_path / "log", b"", "running")
     assert (log.lines, log.broken, log.lost) == ((), (), ())
+
+
+@given(
+    cuts=st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0, 0, 9])), min_size=1, max_size=4).map(sorted),
+    order=st.sampled_from(["0123456", "012456", "0122345", "0132456", "01x3456", "0123b56"]),
+    skew_s=st.sampled_from([0.0, 3600.0]),
+)
+def test_a_log_that_grows_is_read_on_as_if_it_were_read_at_once(
+    cuts: list[tuple[int, int]], order: str, skew_s: float
+) -> None:
+    early = decoded(line_fields("crm", "library.message", seq=4, at=0))
+    written_as = {str(line.seq): raw(line) for line in process()} | {"x": b"nonsense", "b": raw(early)}
+    written = [written_as[place] + b"\n" for place in order]
+    start = ProcessStart(service="crm", file="log", how="running", skew_s=skew_s)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        known: ProcessLog | None = None
+        for whole, torn_bytes in (*cuts, (7, 0)):
+            path.write_bytes(b"".join(written[:whole]) + b"".join(written[whole:])[:torn_bytes])
+            known = read_process_log(path, start, known=known)
+            assert told(known) == told(read_process_log(path, start))
+        assert bool(known and known.read_bytes) == (order == "0123456")
+
+
+def test_what_has_been_read_is_not_read_again_while_the_process_runs(tmp_path: Path) -> None:
+    lines = process()
+    path, start = tmp_path / "log", ProcessStart(service="crm", file="log", how="running")
+    path.write_bytes(content(lines[:4]))
+    known = read_process_log(path, start)
+    path.write_bytes(content(lines))
+    whole = read_process_log(path, start, known=known)
+    assert [line.seq for line in whole.lines] == list(range(7))
+    assert all(one is other for one, other in zip(known.lines, whole.lines, strict=False))
 
 
 # --- bytes that nobody should write -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ is stalled wedges the control API for good; unknown attributes are accepted sile
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import count
@@ -40,6 +41,18 @@ class ProxyError(Exception):
     """The proxy's server refused or did not answer. The message says which call and what came."""
 
 
+_of_this_thread = threading.local()
+
+
+def _session() -> requests.Session:
+    """To make a session costs as much as to ask with it, and several faults at once must not share one."""
+    session: requests.Session | None = getattr(_of_this_thread, "session", None)
+    if session is None:
+        session = _of_this_thread.session = requests.Session()
+        session.trust_env = False  # no proxy between us and the proxies, whatever the environment says
+    return session
+
+
 class _TimedConsumer(APIConsumer):  # type: ignore[misc]  # untyped base
     """The library's transport with what it lacks: a time-out on every call and an error for a 5xx."""
 
@@ -47,7 +60,7 @@ class _TimedConsumer(APIConsumer):  # type: ignore[misc]  # untyped base
     def _call(cls, method: str, url: str, **arguments: Any) -> requests.Response:
         address = f"http://{cls.host}:{cls.port}{url}"
         try:
-            response = requests.request(method, address, timeout=API_TIMEOUT_S, **arguments)
+            response = _session().request(method, address, timeout=API_TIMEOUT_S, **arguments)
         except requests.RequestException as error:
             raise ProxyError(f"{method} {address}: {error}") from error
         if response.status_code >= 500:
@@ -282,7 +295,7 @@ class FaultProxy:
         self, method: str, path: str, *, timeout: float = API_TIMEOUT_S, json: dict[str, Any] | None = None
     ) -> requests.Response:
         try:
-            return requests.request(method, f"{self._url}{path}", timeout=timeout, json=json)
+            return _session().request(method, f"{self._url}{path}", timeout=timeout, json=json)
         except requests.RequestException as error:
             raise ProxyError(f"{method} {self._url}{path}: {error}") from error
 

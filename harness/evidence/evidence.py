@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -44,7 +44,7 @@ from harness.evidence.records import (
     TapMessage,
     Topology,
 )
-from harness.evidence.run_directory import RunDirectory, ScenarioDirectory, read_json, read_records
+from harness.evidence.run_directory import EvidenceError, RunDirectory, ScenarioDirectory, read_json, read_records
 from harness.evidence.sharing import Sharing
 from harness.target import Target, load_target
 
@@ -135,8 +135,19 @@ class _StackFile(msgspec.Struct):
 
 def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
     """Every start of a service that the stack has recorded so far. Raises EvidenceError."""
-    known = read_json(run.stack_file(stack), _StackFile)
-    return [
+    file = run.stack_file(stack)
+    try:
+        written = file.stat()
+    except OSError as error:
+        raise EvidenceError(f"{file}: expected what a stack has written down: {error}") from error
+    return list(_starts_in(file, written.st_ino, written.st_mtime_ns, written.st_size))
+
+
+@lru_cache(maxsize=16)
+def _starts_in(file: Path, *_written: int) -> tuple[ProcessStart, ...]:
+    """As it is now. It is written anew for every change, and asked for at every look whether a system rests."""
+    known = read_json(file, _StackFile)
+    return tuple(
         ProcessStart(
             service=service,
             file=Path(start.file).name,  # a run directory may have been moved since
@@ -149,7 +160,7 @@ def process_starts(run: RunDirectory, stack: str) -> list[ProcessStart]:
         )
         for name, service in [*((name, name) for name in known.services), *known.replicas.items()]
         for start in known.records[name].starts
-    ]
+    )
 
 
 def killed_instances(run: RunDirectory, stack: str) -> dict[str, str]:
@@ -175,7 +186,7 @@ class _Kept:
     """Logs that have been read already: each is one file for the many scenarios of a stack.
 
     A file that was written to only just now is read again: its next change may show neither in its size nor in its
-    time.
+    time. As long as its process runs, only what has been added is.
     """
 
     MOST, SETTLED_S = 32, 2.0
@@ -189,11 +200,11 @@ class _Kept:
         state = (start, *((file.st_size, file.st_mtime_ns) for file in written))
         known, log = self._logs.pop(path, (None, None))
         if log is None or known != state:
-            log = read_process_log(path, start, sharing)
-        if time.time() - max(file.st_mtime for file in written) > self.SETTLED_S:
-            self._logs[path] = (state, log)
-            if len(self._logs) > self.MOST:
-                del self._logs[next(iter(self._logs))]
+            log = read_process_log(path, start, sharing, known=log if start.how == "running" else None)
+        settled = time.time() - max(file.st_mtime for file in written) > self.SETTLED_S
+        self._logs[path] = (state if settled else None, log)
+        if len(self._logs) > self.MOST:
+            del self._logs[next(iter(self._logs))]
         return log
 
 

@@ -88,6 +88,8 @@ class ProcessLog:
     """When its process was found to have ended; nothing, as long as it has not."""
     skew_s: float = 0.0
     """So much its clock was fast; its lines are corrected, what they tell of is not."""
+    read_bytes: int = 0
+    """So long its file was, if its lines needed no closer look: what has been added since can be read alone."""
 
 
 @dataclass(slots=True)
@@ -138,13 +140,16 @@ class _Place(msgspec.Struct):
     ts: str = ""
 
 
-def read_process_log(path: Path, start: ProcessStart, sharing: Sharing | None = None) -> ProcessLog:
-    """Read one file. While its process runs, a last line without newline is still being written and is left alone.
+def read_process_log(
+    path: Path, start: ProcessStart, sharing: Sharing | None = None, *, known: ProcessLog | None = None
+) -> ProcessLog:
+    """Read one file, or what has been added to it since it was as ``known``. While its process runs, a last line
+    without newline is still being written and is left alone.
 
     What the process wrote past its log, to stderr, is no line of it: where both are read as one stream, as most do, it
     stands between the lines.
     """
-    log = _read_log(path, start, sharing or Sharing())
+    log = _read_log(path, start, sharing or Sharing(), known)
     complaints = tuple(_complaints(complaints_beside(path)))
     return replace(log, broken=(*log.broken, *complaints)) if complaints else log
 
@@ -169,48 +174,54 @@ def _complaints(path: Path) -> Iterable[BrokenLine]:
             yield BrokenLine(path.name, number, ts, "it stands on stderr, past the log", text[:2_000])
 
 
-def _read_log(path: Path, start: ProcessStart, sharing: Sharing) -> ProcessLog:
-    lines = _faultless_lines(path, start, sharing)
+def _read_log(path: Path, start: ProcessStart, sharing: Sharing, known: ProcessLog | None) -> ProcessLog:
+    lines, read_bytes = _faultless_lines(path, start, sharing, known)
     if lines:
         instance = lines[0].instance
         return ProcessLog(
             start.service, instance, start.file, start.how == "killed", tuple(lines), (), (), ended_at=_ended(start),
-            skew_s=start.skew_s,
+            skew_s=start.skew_s, read_bytes=read_bytes,
         )  # fmt: skip
     log = _read_line_by_line(path, start)
     sharing.share(log.lines)
     return log
 
 
-def _faultless_lines(path: Path, start: ProcessStart, sharing: Sharing) -> list[Line]:
-    """All lines of a log that needs no closer look, as nearly every one; else none."""
+def _faultless_lines(
+    path: Path, start: ProcessStart, sharing: Sharing, known: ProcessLog | None
+) -> tuple[list[Line], int]:
+    """All lines of a log that needs no closer look, as nearly every one, and how many bytes they are; else none."""
     lines: list[Line] = []
     with path.open("rb") as file:
+        if known and 0 < known.read_bytes <= path.stat().st_size:
+            lines += known.lines
+            file.seek(known.read_bytes)
         while block := file.read(BLOCK_BYTES) + file.readline():
             if not block.endswith(b"\n"):
-                return []
+                return [], 0
             try:
                 read = decode_block(block)
             except ContractViolation:
-                return []
+                return [], 0
             if len(read) != block.count(b"\n") or not _of_one_mind(read):
-                return []
+                return [], 0
             for line in read if start.skew_s else ():
                 _correct(line, start.skew_s)
             first = start.first_seq + len(lines)
             numbers = range(first, first + len(read))
             if [line.seq for line in read] != list(numbers):
-                return []
+                return [], 0
             moments = [line.ts for line in (*lines[-1:], *read)]
             if moments != sorted(moments):
-                return []
+                return [], 0
             sharing.share(read)
             lines += read
+        read_bytes = file.tell()
     of_one = len({line.instance for line in lines}) == 1
     ended = isinstance(lines[-1], ServiceStopped) if lines and start.how == "stopped" else start.how not in _BAD_ENDS
     ended = ended and not start.fell_dead
     in_time = not lines or (start.started_at <= lines[0].ts and lines[-1].ts <= (start.ended_at or END))
-    return lines if of_one and ended and in_time else []
+    return (lines, read_bytes) if of_one and ended and in_time else ([], 0)
 
 
 def _of_one_mind(lines: list[Line]) -> bool:

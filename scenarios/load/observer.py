@@ -109,4 +109,5 @@ class Observer:
 def _who(stack: Stack) -> dict[str, set[int]]:
     """The process ids of everything of the stack that runs, by its name."""
     running = {name: process for name, process in stack.processes.items() if process.starts and process.alive}
-    return {name: keeper.tree([process.starts[-1].pid]) for name, process in running.items()}
+    parents = keeper.all_parents()
+    return {name: keeper.tree([process.starts[-1].pid], parents) for name, process in running.items()}
