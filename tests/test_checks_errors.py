@@ -73,6 +73,7 @@ def test_a_5xx_during_a_fault_or_soon_after_it_passes(second: int) -> None:
         ("SIGSTOP", "rabbitmq"),
         ("restart", "crm"),
         ("overload", "client"),
+        ("overload", "machine"),
     ],
 )
 def test_an_outage_or_an_overload_is_no_reason_for_a_500(kind: str, place: str) -> None:

@@ -46,8 +46,8 @@ class Planted(Struct, frozen=True, kw_only=True):
 PLANTED = "planted "
 """So begins the kind of a fault that is nothing but a message of ours. It excuses nobody: messages break nothing."""
 OVERLOAD = "overload"
-"""So is called what clients of ours do who, on purpose, ask more than can be done: reason enough to be refused for now
-(503), and no reason for an error that nobody has thought of (500)."""
+"""So is called what clients of ours do who, on purpose, ask more than can be done, and what others do who fill the
+machine: reason enough to be refused for now (503), and no reason for an error that nobody has thought of (500)."""
 OURS = "gauntlet"
 """The application that messages of ours name as their sender."""
 

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 import msgspec
@@ -21,6 +20,7 @@ from msgspec import Struct
 from harness.evidence.clock import wall_at
 from harness.evidence.records import Fault
 from harness.load.baseline import Baseline, Estimate, estimate, key
+from harness.load.crowding import others_share
 from harness.load.gate_language import EXAMPLE, Check, GateError, near, parse
 from harness.load.measurements import Measurements
 from harness.load.metrics import Dimension, Span, windows, written
@@ -30,8 +30,6 @@ Status = Literal["pass", "fail", "inconclusive"]
 PUNCTUAL = "generator.lateness.p99 < 50ms"
 """Asked of every run whose file of gates asks nothing of the generator."""
 _LATENESS = "generator.lateness."
-_CROWDED, _FULL = 0.25, 0.9
-"""Of all cores: what others used, and what was busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +175,8 @@ def _judge(gate: Gate, run: Measurements, baseline: Baseline | None) -> GateResu
 
 def _unless_crowded(result: GateResult, gate: Gate, run: Measurements, span: Span) -> GateResult:
     """The same, or inconclusive where the machine was full, and not of what was to be measured."""
-    seen = run.observed
-    busy, others = (
-        fmean(track.between(span.since_ns, span.until_ns) or [0.0]) for track in (seen.machine_cpu, seen.others)
-    )
-    if result.status != "fail" or not gate.check.metric.late_explains or busy < _FULL or others < _CROWDED:
+    others = others_share(run.observed, span)
+    if result.status != "fail" or not gate.check.metric.late_explains or others is None:
         return result
     says = f"{result.says}; but others used {others:.0%} of this machine then, so this says nothing about the system"
     return msgspec.structs.replace(result, status="inconclusive", says=says)

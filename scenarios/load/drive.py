@@ -12,16 +12,17 @@ from typing import Protocol
 from msgspec import structs
 
 from chaos.schedule.schedule import Schedule, as_toml
-from harness.evidence.clock import wall_at, wall_now
-from harness.evidence.records import OVERLOAD, Fault
-from harness.evidence.run_directory import write_json
+from harness.evidence.run_directory import each_record, write_json
+from harness.load.measurements import Observed, observed
+from harness.load.metrics import Span
 from harness.load.progress import Progress
-from harness.load.records import LoadPlan
+from harness.load.records import LoadPlan, Observation
 from scenarios.load.disturb import Disturbance
 from scenarios.load.follow import Follower, planned_rate, steps_until
 from scenarios.load.generator import Fleet, Generator, generating
 from scenarios.load.observer import Observer
 from scenarios.load.order import CONNECTIONS, order_for
+from scenarios.load.overload import asked_too_much, doubt_instead, machine_filled
 from scenarios.load.profiles import Profile
 from scenarios.load.schedule import requests_in
 from scenarios.world import World
@@ -78,6 +79,7 @@ class _Drive:
 
     def __init__(self, load: Load, world: World, folder: Path, listen: Listener) -> None:
         self._load, self._world, self._folder, self._listen = load, world, folder, listen
+        self._observations = folder / "observed.ndjson"
         self._follower = Follower(folder, world.stack.log_dir)
         self._disturbance = Disturbance(world, outage=load.profile.outage, schedule=load.chaos)
         self._told = 0.0
@@ -104,8 +106,7 @@ class _Drive:
             if load.evidence:
                 beside.enter_context(world.tap_written_down())
             with generating(stack, order, self._folder, load.fleet) as generator:
-                file = self._folder / "observed.ndjson"
-                observer = beside.enter_context(Observer(world, file, generator=generator.pids))
+                observer = beside.enter_context(Observer(world, self._observations, generator=generator.pids))
                 plan = structs.replace(plan, began_ns=self._begin(generator))
                 self._go_on(generator, observer, plan)
             world.recording.elsewhere += sorted(self._folder.glob("operations-*.ndjson"))
@@ -114,6 +115,8 @@ class _Drive:
             write_json(self._folder / "plan.json", plan)
             try:
                 self._drain(observer, plan.ended_ns)
+            except AssertionError as failure:
+                doubts += (doubt_instead(failure, self._seen(plan), Span(plan.ended_ns, time.time_ns())),)
             finally:
                 self._note_overload(plan, generator)
             plan = structs.replace(plan, drained_ns=observer.empty_for_good_since(plan.ended_ns))
@@ -150,23 +153,19 @@ class _Drive:
         self._listen.phase("answered; waiting until all is worked off")
         within_s = self._load.profile.drain_s
         assert observer.await_empty(since_ns=ended_ns, within_s=within_s), (
-            f"{within_s:g} s after the last answer there was still something unsent or queued: {observer.latest}"
+            f"{within_s:g} s after the last answer there was still something waiting: {_waiting(observer.latest)}"
         )
         self._world.settled(within_s=within_s + _READ_WITHIN_S)
         self._disturbance.expect_deaths()
 
     def _note_overload(self, plan: LoadPlan, generator: Generator) -> None:
-        """To ask until it breaks is a fault of ours, from the beginning until all is worked off."""
-        if not generator.stopped:
-            return
-        began, failed = wall_at(plan.began_ns / 1e9), self._follower.failed
-        self._world.recording.faults.append(
-            Fault(
-                kind=OVERLOAD, place="client", injected_at=began, effective_at=began, healing_at=wall_now(),
-                healed_at=wall_now(), hits=self._follower.answered, drawn=True,
-                proof=f"{self._follower.answered} requests in a rate that grew until it broke, {failed} refused",
-            )
-        )  # fmt: skip
+        faults = self._world.recording.faults
+        faults += machine_filled(self._seen(plan))
+        if generator.stopped:
+            faults.append(asked_too_much(plan, answered=self._follower.answered, failed=self._follower.failed))
+
+    def _seen(self, plan: LoadPlan) -> Observed:
+        return observed(each_record(self._observations, Observation), self._world.target, cores=plan.cores)
 
     def _as_far_as_it_went(self, plan: LoadPlan, generator: Generator) -> LoadPlan:
         """The plan; of one that was stopped, what was done of it."""
@@ -206,3 +205,10 @@ class _Drive:
                 dead_letters=seen.dead_letters if seen else None, broken=self._disturbance.active,
             )
         )  # fmt: skip
+
+
+def _waiting(seen: Observation | None) -> str:
+    if seen is None:
+        return "nobody has seen the outbox or a queue"
+    queued = [f"{depth} in {queue}" for queue, depth in seen.depths.items() if depth]
+    return ", ".join([f"{seen.unsent} in the outbox", *queued])
