@@ -16,6 +16,7 @@ from harness.load.verdict import LoadVerdict
 MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 _SHOWN = ("p50", "p90", "p95", "p99", "p999", "max")
 _NAME, _NUMBER = 30, 9
+_FILLED = "not by us: others filled this machine"
 
 
 def load_text(result: LoadResult) -> str:
@@ -74,7 +75,8 @@ def _remarks(result: LoadResult) -> Iterator[str]:
         others = f", and {more:,} more" if more else ""
         yield f"  never came to its end: {e2e.examples[0]}{others} (gauntlet show RUN {e2e.examples[0]})"
     for fault in result.faults:
-        yield f"  broken by us: {fault.kind} on {fault.place}, second {fault.since_s:.1f} to {fault.until_s:.1f}"
+        what = _FILLED if fault.place == "machine" else f"broken by us: {fault.kind} on {fault.place}"
+        yield f"  {what}, second {fault.since_s:.1f} to {fault.until_s:.1f}"
     for process, slope in result.memory.items():
         if not slope.flat:
             interval = f"{slope.low:,.1f} to {slope.high:,.1f}"

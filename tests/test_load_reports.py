@@ -15,6 +15,7 @@ from harness.load.gates import Gate
 from harness.load.measure import result_of
 from harness.load.records import Usage
 from harness.load.result import LoadResult
+from harness.load.series import FaultWindow
 from reports.charts import charts_of
 from reports.line_chart import STYLE, Band, Chart, Line, svg
 from reports.load_junit import junit_xml
@@ -167,6 +168,15 @@ def test_the_end_of_a_run_tells_what_broke_by_how_much_since_when_and_during_wha
     ):
         assert line in text.splitlines()
     assert len(text.splitlines()) < 40
+
+
+def test_that_others_filled_the_machine_is_not_told_as_broken_by_us(result: LoadResult) -> None:
+    filled = FaultWindow(kind="overload", place="machine", since_s=3, until_s=9, hits=0)
+    lines = load_text(replace(result, faults=(*result.faults, filled))).splitlines()
+    assert [line for line in lines if "by us" in line] == [
+        "  broken by us: latency on pipeline→broker, second 8.0 to 13.0",
+        "  not by us: others filled this machine, second 3.0 to 9.0",
+    ]
 
 
 def test_the_table_tells_each_endpoint_and_each_wait(result: LoadResult) -> None:
