@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+from harness.evidence.records import MACHINE
 from harness.load.gates import Status
 from harness.load.knee import Knee
 from harness.load.metrics import written
@@ -16,7 +17,6 @@ from harness.load.verdict import LoadVerdict
 MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 _SHOWN = ("p50", "p90", "p95", "p99", "p999", "max")
 _NAME, _NUMBER = 30, 9
-_FILLED = "not by us: others filled this machine"
 
 
 def load_text(result: LoadResult) -> str:
@@ -75,7 +75,11 @@ def _remarks(result: LoadResult) -> Iterator[str]:
         others = f", and {more:,} more" if more else ""
         yield f"  never came to its end: {e2e.examples[0]}{others} (gauntlet show RUN {e2e.examples[0]})"
     for fault in result.faults:
-        what = _FILLED if fault.place == "machine" else f"broken by us: {fault.kind} on {fault.place}"
+        what = (
+            "not by us: others filled this machine"
+            if fault.place == MACHINE
+            else f"broken by us: {fault.kind} on {fault.place}"
+        )
         yield f"  {what}, second {fault.since_s:.1f} to {fault.until_s:.1f}"
     for process, slope in result.memory.items():
         if not slope.flat:

@@ -48,6 +48,8 @@ PLANTED = "planted "
 OVERLOAD = "overload"
 """So is called what clients of ours do who, on purpose, ask more than can be done, and what others do who fill the
 machine: reason enough to be refused for now (503), and no reason for an error that nobody has thought of (500)."""
+MACHINE = "machine"
+"""The place of an overload that is not ours: others filled it."""
 OURS = "gauntlet"
 """The application that messages of ours name as their sender."""
 

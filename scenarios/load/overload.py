@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.evidence.clock import wall_at, wall_now
-from harness.evidence.records import OVERLOAD, Fault
+from harness.evidence.records import MACHINE, OVERLOAD, Fault
 from harness.load.crowding import crowded, others_share
 from harness.load.measurements import Observed
 from harness.load.metrics import Span
@@ -24,7 +24,7 @@ def machine_filled(seen: Observed) -> list[Fault]:
     """Whenever others left next to nothing of the machine to the system. It is nobody's fault, and explains as much."""
     return [
         Fault(
-            kind=OVERLOAD, place="machine", injected_at=wall_at(span.since_ns / 1e9),
+            kind=OVERLOAD, place=MACHINE, injected_at=wall_at(span.since_ns / 1e9),
             effective_at=wall_at(span.since_ns / 1e9), healing_at=wall_at(span.until_ns / 1e9),
             healed_at=wall_at(span.until_ns / 1e9), hits=0, drawn=True,
             proof=f"others filled the machine for {span.seconds:.0f} s",
