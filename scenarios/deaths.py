@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import inf
+from typing import NamedTuple
 
 from harness.contract.log_lines import ActionCompleted, EventDeadLettered, Line
 from harness.evidence.clock import later
@@ -16,17 +18,23 @@ from harness.target import Target
 _AFTERWARDS_S = 1.0
 """What failed so shortly after a fault may have begun under it."""
 
-Span = tuple[str, str]
+
+class Excuse(NamedTuple):
+    """Between which moments a fault was there, and how many attempts of one event it may rightly cost (None: all)."""
+
+    since: str
+    until: str
+    most: int | None = None
 
 
 def expected_deaths(
-    target: Target, lines: Sequence[Line], rows: Rows, failing: Sequence[Span]
+    target: Target, lines: Sequence[Line], rows: Rows, excuses: Sequence[Excuse]
 ) -> list[ExpectedDeadLetter]:
-    """One for each flow. ``failing``: when faults were there that may rightly fail an event at every attempt."""
+    """One for each flow. ``excuses``: of the faults that were there."""
     found = {}
     for line in lines:
         if isinstance(line, EventDeadLettered) and line.event_id:
-            exhausted = line.reason == "exhausted" and line.event_id in _failed_throughout(lines, failing)
+            exhausted = line.reason == "exhausted" and line.event_id in _failed_throughout(lines, excuses)
             too_late = line.reason == "non_retryable" and line.event_id in set(_moved_too_late(target, rows))
             if exhausted or too_late:
                 death = ExpectedDeadLetter(correlation_id=line.correlation_id, reason=line.reason)
@@ -34,18 +42,28 @@ def expected_deaths(
     return list(found.values())
 
 
-def _failed_throughout(lines: Sequence[Line], failing: Sequence[Span]) -> set[str]:
-    """Events each of whose failed attempts lies in one of these spans."""
+def _failed_throughout(lines: Sequence[Line], excuses: Sequence[Excuse]) -> set[str]:
+    """Events each of whose failed attempts has its excuse."""
     failed: dict[str, list[str]] = defaultdict(list)
     for line in lines:
         if isinstance(line, ActionCompleted) and line.status == "failed" and line.event_id:
             failed[line.event_id].append(line.ts)
-    spans = [(begin, later(end, _AFTERWARDS_S)) for begin, end in failing]
-    return {
-        event_id
-        for event_id, moments in failed.items()
-        if all(any(begin <= moment <= end for begin, end in spans) for moment in moments)
-    }
+    return {event_id for event_id, moments in failed.items() if _all_excused(moments, excuses)}
+
+
+def _all_excused(moments: Sequence[str], excuses: Sequence[Excuse]) -> bool:
+    """Each moment takes one that excuses any number, or else the one that ends first: later moments need the others."""
+    left = [inf if excuse.most is None else excuse.most for excuse in excuses]
+    for moment in moments:
+        fit = [
+            (excuse.most is not None, excuse.until, number)
+            for number, excuse in enumerate(excuses)
+            if left[number] and excuse.since <= moment <= later(excuse.until, _AFTERWARDS_S)
+        ]
+        if not fit:
+            return False
+        left[min(fit)[-1]] -= 1
+    return True
 
 
 def _moved_too_late(target: Target, rows: Rows) -> Iterator[str]:

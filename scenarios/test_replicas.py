@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -81,6 +82,24 @@ def test_two_automations_handle_the_events_of_a_lead_in_their_order(world: World
         for stage in WALK[:3]:
             world.move_all(leads, stage)
         world.settled()
+
+
+def test_what_a_stopping_automation_still_handles_is_not_overtaken(world: World) -> None:
+    """Whether it was is for entity_event_order to say: the lead's next event comes while the first one drains."""
+    (lead,) = world.known_leads(1)
+    with world.second("automation"), slow(world.site, "automation→crm", delay_ms=400) as delay:
+        moved = world.pipeline.move_lead(lead, "qualified")
+        world.until_logged("call.sent", correlation_id=moved.correlation_id)
+        waiting = world.unanswered_calls()
+        delay.add(waiting, f"{waiting} calls to crm were waiting for their answer")
+        with ThreadPoolExecutor(1) as aside:
+            restart = aside.submit(world.stack.processes["automation"].restart)
+            world.until_unready("automation")
+            assert world.pipeline.move_lead(lead, "proposal").http_status == 200
+        restart.result()
+        world.settled()
+    assert world.stack.processes["automation"].starts[-2].how == "stopped"
+    assert world.leads_with_a_deal() == {lead}
 
 
 def test_two_automations_escalate_each_lead_once(world: World) -> None:

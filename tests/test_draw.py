@@ -77,7 +77,7 @@ def test_without_a_wire_aware_proxy_nothing_depends_on_the_wire() -> None:
 
 
 def test_we_never_publish_while_the_broker_may_not_take_it() -> None:
-    closed = [s for s in MANY if any(KINDS[fault.kind].in_the_broker(fault.place) for fault in s.faults)]
+    closed = [s for s in MANY if any(KINDS[fault.kind].in_the_broker(TARGET, fault.place) for fault in s.faults)]
     assert closed
     assert not any(step.do in OURS for schedule in closed for step in schedule.steps)
 

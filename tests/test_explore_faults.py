@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,6 +41,11 @@ class Wire:
         self.let_go.set()
 
 
+def site(proxy: object) -> Any:
+    recording = SimpleNamespace(broken=lambda what: nullcontext(), faults=[])
+    return SimpleNamespace(proxy=proxy, recording=recording, drawn=True, look=lambda fault: None, target=TARGET)
+
+
 def kind(name: str, inject: Any) -> Kind:
     return Kind(name=name, group="broker", places=lambda target: ("the broker",), inject=inject, needs="rabbitmq")
 
@@ -65,12 +70,67 @@ def test_who_waits_for_a_seat_holds_nothing_up_that_its_present_owner_needs(monk
     on_the_wire = Moment(edge="crm→broker", stream="upstream", event="publish")
     first = PlannedFault(kind="slow", place="the broker", at=Moment(step=0))
     second = PlannedFault(kind="ambush", place="the broker", at=on_the_wire)
-    site: Any = SimpleNamespace(proxy=wire)
-    faults = Faults(site, TARGET, [first, second])
+    faults = Faults(site(wire), TARGET, [first, second])
     monkeypatch.setattr(faults, "_wait_for_its_event", _after(sits, faults._wait_for_its_event))
     with faults.at_work() as at_work:
         at_work.step_done(1, 0)
     assert told == [True, "came"]
+
+
+@dataclass
+class Often:
+    """A proxy at which the event comes again and again: with every look, once more."""
+
+    disarmed: bool = False
+    looks: int = 0
+
+    def arm(self, edge: str, trigger: Trigger) -> Often:
+        self.times = trigger.times
+        return self
+
+    def fired(self, within_s: float = 0) -> list[Fired]:
+        self.looks += not self.disarmed
+        return [Fired(at="2026-01-01T00:00:00.000000Z", connection=1, detail="")] * min(self.looks, self.times)
+
+    def disarm(self) -> None:
+        self.disarmed = True
+
+
+def test_a_fault_that_is_to_strike_several_times_lies_in_wait_until_it_has() -> None:
+    request = Moment(edge="automation→crm", stream="upstream", event="request")
+    cut = PlannedFault(kind="cut at", place="automation→crm", at=request, parameters={"times": 4})
+    faults = Faults(site(Often()), TARGET, [cut])
+    with faults.at_work():
+        pass
+    (outcome,) = faults.outcomes()
+    (excuse,) = faults.excuses()
+    assert (outcome.hits, excuse.most) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "parameters", "most"),
+    [
+        ("limit_data", "automation→pipeline", {"stream": "upstream", "bytes": 200}, None),
+        ("limit_data", "automation→database", {"stream": "upstream", "bytes": 200}, 1),
+        ("limit_data", "pipeline→crm", {"stream": "upstream", "bytes": 200}, 1),
+        ("cut", "automation→crm", {}, 1),
+        ("cut", "automation→webhook", {}, None),
+        ("SIGKILL", "crm", {}, 1),
+    ],
+)
+def test_what_lets_a_probe_through_and_no_call_may_cost_an_event_all_its_attempts(
+    monkeypatch: pytest.MonkeyPatch, kind: str, place: str, parameters: dict[str, Any], most: int | None
+) -> None:
+    @contextmanager
+    def comes(site: FaultSite, planned: PlannedFault) -> Iterator[Attestation]:
+        yield Attestation()
+
+    monkeypatch.setitem(KINDS, kind, replace(KINDS[kind], inject=comes))
+    planned = PlannedFault(kind=kind, place=place, at=Moment(step=0), parameters=parameters, for_ms=1)
+    faults = Faults(site(Wire()), TARGET, [planned])
+    with faults.at_work() as at_work:
+        at_work.step_done(1, 0)
+    assert [excuse.most for excuse in faults.excuses()] == [most]
 
 
 def _after(sits: threading.Event, method: Any) -> Any:

@@ -18,7 +18,7 @@ def check(schedule: Schedule, target: Target) -> None:
             raise ScheduleError(f"to = {step.to!r} is no stage of {target.name}: {known(step.to, stages)}")
     for fault in schedule.faults:
         _check_fault(fault, target)
-    closed = [fault for fault in schedule.faults if KINDS[fault.kind].in_the_broker(fault.place)]
+    closed = [fault for fault in schedule.faults if KINDS[fault.kind].in_the_broker(target, fault.place)]
     ours = [step.do for step in schedule.steps if step.do in OURS]
     if closed and ours:
         raise ScheduleError(f"{ours[0]} needs a broker that takes messages, which {closed[0]} may prevent")

@@ -150,7 +150,7 @@ class _Lanes:
 
     def __init__(self, random: Random, target: Target, faults: Sequence[PlannedFault]) -> None:
         self._random, self._stages = random, target.stages
-        closed = any(KINDS[fault.kind].in_the_broker(fault.place) for fault in faults)
+        closed = any(KINDS[fault.kind].in_the_broker(target, fault.place) for fault in faults)
         able = sorted(name for name in _FEATURES if not (closed and name in OURS))
         self._wanted = _wanted(faults)
         self._features = sorted({*_swarm(random, able), *self._wanted})

@@ -15,6 +15,7 @@ Group = Literal["network", "process", "broker", "database", "outside", "wire"]
 Action = Literal["cut", "stall", "delay", "drop", "duplicate"]
 Injection = Callable[[FaultSite, PlannedFault], AbstractContextManager[Attestation]]
 Follows = Callable[[Target, str], list[Moment]]
+Whether = Callable[[Target, str], bool]
 
 LASTS_MS = (300, 1000, 2500)
 """The longest is longer than readiness may take to follow."""
@@ -25,7 +26,7 @@ def nothing(target: Target, place: str) -> list[Moment]:
     return []
 
 
-def never(place: str) -> bool:
+def never(target: Target, place: str) -> bool:
     return False
 
 
@@ -50,9 +51,10 @@ class Kind:
     """Its hits are counted by the proxy, which has to be ours."""
     needs_flow: bool = False
     """It comes to no effect as long as its place is held still."""
-    exhausts: Callable[[str], bool] = never
-    """Whether, at this place, an event that meets it at every attempt dies, and rightly."""
-    in_the_broker: Callable[[str], bool] = never
+    exhausts: Whether = never
+    """Whether, at this place, an event that meets it at every attempt dies, and rightly: whom the event needs is there
+    all the same, as far as anybody can tell. (What takes a peer away is no reason to give an event up.)"""
+    in_the_broker: Whether = never
     """Whether, at this place, it keeps the gauntlet from handing the broker messages of its own."""
     needs: str = ""
     """The server by which it is done, and at which no other fault may be meanwhile."""

@@ -16,6 +16,7 @@ from chaos.schedule.kind import LASTS_MS, Action, Kind, never, nothing
 from chaos.schedule.places import (
     always,
     broker_clients,
+    called,
     comes_back,
     database_clients,
     edges,
@@ -42,17 +43,17 @@ _NETWORK = (
     *(
         Kind(
             name=name, group="network", places=edges, inject=poisoned(name, **attributes),
-            choices={**STREAMS, **choices}, sets_off=sets_off, exhausts=outward, counted=True,
+            choices={**STREAMS, **choices}, sets_off=sets_off, exhausts=exhausts, counted=True,
         )
-        for name, attributes, choices, sets_off in (
-            ("latency", {"latency": "delay_ms"}, {"delay_ms": (30, 200, 700)}, nothing),
-            ("bandwidth", {"rate": "rate_kb_s"}, {"rate_kb_s": (64, 8, 1)}, nothing),
+        for name, attributes, choices, sets_off, exhausts in (
+            ("latency", {"latency": "delay_ms"}, {"delay_ms": (30, 200, 700)}, nothing, called),
+            ("bandwidth", {"rate": "rate_kb_s"}, {"rate_kb_s": (64, 8, 1)}, nothing, called),
             ("slicer", {"average_size": "bytes", "size_variation": 0, "delay": "delay_us"},
-             {"bytes": (100, 10), "delay_us": (0, 1000)}, nothing),
-            ("timeout", {"timeout": 0}, {}, retries_if_called),
-            ("reset_peer", {"timeout": "after_ms"}, {"after_ms": (0, 200)}, retries_if_called),
-            ("limit_data", {"bytes": "bytes"}, {"bytes": (20_000, 2_000, 200)}, retries_if_called),
-            ("slow_close", {"delay": "delay_ms"}, {"delay_ms": (100, 1000)}, nothing),
+             {"bytes": (100, 10), "delay_us": (0, 1000)}, nothing, called),
+            ("timeout", {"timeout": 0}, {}, retries_if_called, outward),
+            ("reset_peer", {"timeout": "after_ms"}, {"after_ms": (0, 200)}, retries_if_called, called),
+            ("limit_data", {"bytes": "bytes"}, {"bytes": (20_000, 2_000, 200)}, retries_if_called, called),
+            ("slow_close", {"delay": "delay_ms"}, {"delay_ms": (100, 1000)}, nothing, never),
         )
     ),
 )  # fmt: skip
@@ -60,7 +61,7 @@ _NETWORK = (
 _PROCESSES = tuple(
     Kind(
         name=name, group="process", places=processes, inject=at_its_place(how), lasts_ms=lasts_ms,
-        sets_off=comes_back if how is not paused else nothing, in_the_broker=lambda place: place == rabbitmq.NAME,
+        sets_off=comes_back if how is not paused else nothing, in_the_broker=lambda _, place: place == rabbitmq.NAME,
         needs_flow=how in (stopped, restarted),
     )
     for name, how, lasts_ms in (
@@ -91,10 +92,10 @@ _DATABASE = tuple(
     )
     for name, places, how, lasts_ms, sets_off, exhausts in (
         ("writes refused", written_by_requests, database.refusing_writes, (300, 600, 900), retries, always),
-        ("table locked", tables, database.locked, LASTS_MS, retries, never),
+        ("table locked", tables, database.locked, LASTS_MS, retries, always),
         ("read-only", partial(only, postgres.NAME), database.read_only, LASTS_MS, nothing, never),
         ("sessions terminated", database_clients, database.terminated, (), comes_back, never),
-        ("connections exhausted", database_clients, database.exhausted, LASTS_MS, nothing, never),
+        ("connections exhausted", database_clients, database.exhausted, LASTS_MS, nothing, always),
     )
 )  # fmt: skip
 
@@ -117,7 +118,7 @@ _ACTIONS: tuple[tuple[Action, Mapping[str, tuple[Value, ...]], tuple[int, ...], 
 _WIRE = tuple(
     Kind(
         name=f"{action} at", group="wire", places=readable_edges, inject=by_the_proxy, action=action, choices=choices,
-        lasts_ms=lasts_ms, at=at, sets_off=comes_back if action == "cut" else retries_if_called, exhausts=outward,
+        lasts_ms=lasts_ms, at=at, sets_off=comes_back if action == "cut" else retries_if_called, exhausts=called,
     )
     for action, choices, lasts_ms, at in _ACTIONS
 )  # fmt: skip

@@ -47,18 +47,25 @@ def only(place: str, target: Target) -> tuple[str, ...]:
     return (place,)
 
 
-def always(place: str) -> bool:
+def always(target: Target, place: str) -> bool:
     return True
 
 
-def outward(place: str) -> bool:
+def outward(target: Target, place: str) -> bool:
+    """On the way to whoever is outside: no health probe goes there."""
     return place.endswith(("→webhook", "→mail"))
+
+
+def called(target: Target, place: str) -> bool:
+    """On the way of the calls that an event's action makes, which a peer's health probe goes too, and may survive."""
+    near, _, far = place.partition("→")
+    return near == moments.consumer(target) and far not in ("broker", "database")
 
 
 def comes_back(target: Target, place: str) -> list[Moment]:
     """After a cut or a restart: connections made anew, and what an action that failed meanwhile sets off."""
     found = moments.reconnects(target, place)
-    return found + moments.retries(target) if outward(place) else found
+    return found + moments.retries(target) if outward(target, place) else found
 
 
 def retries(target: Target, place: str) -> list[Moment]:
@@ -66,8 +73,7 @@ def retries(target: Target, place: str) -> list[Moment]:
 
 
 def retries_if_called(target: Target, place: str) -> list[Moment]:
-    near, _, far = place.partition("→")
-    return moments.retries(target) if near == moments.consumer(target) and far not in ("broker", "database") else []
+    return moments.retries(target) if called(target, place) else []
 
 
 def may_be_lost(moment: Moment) -> bool:

@@ -17,6 +17,7 @@ from chaos.schedule.schedule import PlannedFault
 from harness.evidence.clock import wall_now
 from harness.evidence.explored import FaultOutcome, Met
 from harness.target import Target
+from scenarios.deaths import Excuse
 from scenarios.explore.ambush import Ambush
 
 AT_MOST_S = 4.0
@@ -26,6 +27,8 @@ _UNTIL_EFFECTIVE_S = 0.3
 _ARMED_WITHIN_S = 5.0
 _LOOK_S = 0.2
 """One question to the proxy whether the event has come waits so long for the answer yes."""
+_LOOK_AGAIN_S = 0.05
+"""Between two questions how often it has come."""
 _LINGER_S = 1.5
 """What the lanes have set off goes on after them: so long the moments on the wire may still come."""
 _UNDONE_WITHIN_S = 60.0
@@ -52,6 +55,16 @@ class _Fault:
 
     def lasts_s(self, at_most_s: float) -> float:
         return min(at_most_s, at_most_s if self.planned.for_ms is None else self.planned.for_ms / 1000)
+
+    def may_cost(self, target: Target) -> int | None:
+        """How many attempts of one event; None: all of them.
+
+        Whatever takes a peer away may cost one, where the peer is back before anybody looks whether it is there.
+        """
+        if not self.kind.exhausts(target, self.planned.place):
+            return 1
+        times = self.planned.parameters.get("times")
+        return None if times is None else int(times)
 
     @property
     def outcome(self) -> FaultOutcome:
@@ -115,10 +128,10 @@ class Faults:
         """Those that are there right now."""
         return tuple(str(one.planned) for one in self._faults if one.came_at and not one.ended_at)
 
-    def exhausting(self) -> list[tuple[str, str]]:
-        """Between which moments an event that failed had a fault as its reason which may outlast all attempts."""
+    def excuses(self) -> list[Excuse]:
+        """What each fault that came was a good reason for."""
         return [
-            (one.came_at, one.ended_at) for one in self._faults if one.came_at and one.kind.exhausts(one.planned.place)
+            Excuse(one.came_at, one.ended_at, most=one.may_cost(self._target)) for one in self._faults if one.came_at
         ]
 
     def _linger(self) -> None:
@@ -171,9 +184,16 @@ class Faults:
             attestation.began_at = ambush.at
             if one.kind.lasts_ms:
                 self._over.wait(one.lasts_s(self._at_most_s))
+            else:
+                self._until_it_struck_enough(one, ambush)
             one.hits = ambush.hits()
             attestation.add(one.hits, f"{one.planned.at}: {one.hits} times")
         one.ended_at = wall_now()
+
+    def _until_it_struck_enough(self, one: _Fault, ambush: Ambush) -> None:
+        times, until = int(one.planned.parameters.get("times", 1)), time.monotonic() + self._at_most_s
+        while ambush.hits() < times and time.monotonic() < until and not self._over.wait(_LOOK_AGAIN_S):
+            pass
 
     def _come(self, one: _Fault, *, released: Callable[[], object]) -> None:
         one.came_at = wall_now()

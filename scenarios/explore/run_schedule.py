@@ -35,7 +35,7 @@ class RunSchedule:
         _alive(world)
         world.settled()
         world.recording.expected_dead_letters += expected_deaths(
-            world.target, world.lines(), world.database.rows(), faults.exhausting()
+            world.target, world.lines(), world.database.rows(), faults.excuses()
         )
         return faults.outcomes()
 

@@ -68,7 +68,7 @@ class Disturbance:
         if self._faults is not None:
             world = self._world
             world.recording.expected_dead_letters += expected_deaths(
-                world.target, world.lines(), world.database.rows(), self._faults.exhausting()
+                world.target, world.lines(), world.database.rows(), self._faults.excuses()
             )
 
     def _safely(self, task: Callable[[], None]) -> None:

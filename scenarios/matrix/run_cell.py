@@ -17,7 +17,7 @@ from harness.contract.log_lines import CallCompleted
 from harness.environment.waiting import NeverHappened, eventually
 from harness.evidence.clock import wall_now
 from harness.evidence.records import Operation
-from scenarios.deaths import expected_deaths
+from scenarios.deaths import Excuse, expected_deaths
 from scenarios.matrix.cells import Cell, far_end
 from scenarios.matrix.parameters import attributes
 from scenarios.matrix.workload import Batch, operate, prepare, served_again
@@ -58,8 +58,8 @@ def run_cells(cells: Sequence[Cell], world: World, *, batches: int) -> list[Hit]
 def _announce_rightful_deaths(world: World) -> None:
     """Who is outside may be away for longer than the ladder is, since other toxics hold up the workload meanwhile."""
     outside = [fault for fault in world.recording.faults if fault.place in world.target.edges]
-    failing = [(fault.injected_at, fault.healed_at) for fault in outside if far_end(fault.place) == "sink"]
-    deaths = expected_deaths(world.target, world.lines(), world.database.rows(), failing)
+    excuses = [Excuse(fault.injected_at, fault.healed_at) for fault in outside if far_end(fault.place) == "sink"]
+    deaths = expected_deaths(world.target, world.lines(), world.database.rows(), excuses)
     world.recording.expected_dead_letters += deaths
 
 

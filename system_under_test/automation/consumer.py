@@ -28,7 +28,7 @@ from system_under_test.automation.retries import (
 )
 from system_under_test.automation.topology import EVENTS, UNDELIVERABLE
 from system_under_test.service_kit import correlation, logs, metrics
-from system_under_test.service_kit.broker import BrokerUnavailable, Life, Link
+from system_under_test.service_kit.broker import Life, Link
 from system_under_test.service_kit.correlation import new_id
 from system_under_test.service_kit.runtime import background
 from system_under_test.service_kit.settings import Settings
@@ -69,20 +69,19 @@ class Consumer:
             )
 
     def _on_message(self, life: Life, carry: Carry, _: Any, method: Any, properties: Any, body: bytes) -> None:
-        delivery = Delivery(properties, body, life, method.delivery_tag, method.redelivered, new_id())
         if self._stopping.is_set():
-            delivery.life.give_back(delivery.tag)
-            return
+            return  # it stays unacknowledged: see _drain
+        delivery = Delivery(properties, body, life, method.delivery_tag, method.redelivered, new_id())
         task = asyncio.create_task(carry(delivery), context=contextvars.Context())
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
 
     async def _drain(self) -> None:
-        """Take nothing more, finish what is in hand, give back what is not finished in time."""
-        if (life := self.link.life) is not None:
-            with suppress(BrokerUnavailable):
-                for queue in (EVENTS, UNDELIVERABLE):
-                    await life.call("basic_cancel", consumer_tag=f"{self._tag} {queue}")
+        """Finish what is in hand. The end of the connection then gives back the rest, all at once and in its order.
+
+        The consumer is not cancelled before: the broker would at once let the next one begin with later events of the
+        entities that are still being handled here (https://github.com/spring-projects/spring-amqp/issues/2482).
+        """
         if self._in_hand:
             await asyncio.wait(self._in_hand, timeout=self._profile.handler_deadline_s)
         for task in self._in_hand:
@@ -118,9 +117,7 @@ class Consumer:
             )
             metrics.count("deliveries", status=status)
             metrics.observe("delivery.duration", duration_ms)
-            if status == "requeued":
-                delivery.life.give_back(delivery.tag)
-            else:
+            if status != "requeued":  # that is for the end of the life: we are stopping, or it is over
                 delivery.life.ack(delivery.tag)
 
     async def _carry_out(self, delivery: Delivery) -> None:
@@ -130,8 +127,8 @@ class Consumer:
             buried = False
             with suppress(asyncio.CancelledError):
                 buried = await self._burial.bury(delivery, DeadLetter("delivery_limit", error), delivery.life.lost)
-            settle = delivery.life.ack if buried else delivery.life.give_back
-            settle(delivery.tag)
+            if buried:
+                delivery.life.ack(delivery.tag)
 
     async def _judge(self, delivery: Delivery) -> Verdict:
         """Have it handled, and say what that means for the delivery."""

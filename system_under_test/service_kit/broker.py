@@ -190,10 +190,6 @@ class Life:
         if not self.lost.done():  # otherwise the broker has given the message back already
             self.channel.basic_ack(delivery_tag)
 
-    def give_back(self, delivery_tag: int) -> None:
-        if not self.lost.done():
-            self.channel.basic_nack(delivery_tag, requeue=True)
-
     def _on_confirm(self, frame: Any) -> None:
         tag, nacked = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Nack)
         tags = [t for t in self._unconfirmed if t <= tag] if frame.method.multiple else [tag]

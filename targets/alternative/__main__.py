@@ -54,15 +54,16 @@ async def live(of: Settings, http: Any, stopping: asyncio.Event) -> None:
     await runner.setup()
     watching = [dependency.watch(stopping) for dependency in watched.values()]
     async with asyncio.TaskGroup() as tasks:  # whoever of them breaks, takes the process along
-        for_ever = [tasks.create_task(work) for work in (link.run(), metrics.snapshots(numbers.metrics_s), *watching)]
+        linked = tasks.create_task(link.run())
+        for_ever = [tasks.create_task(work) for work in (metrics.snapshots(numbers.metrics_s), *watching)]
         finishing = [
             tasks.create_task(work_off("timer", timers.attend, store, hold, stopping, of)),
             tasks.create_task(work_off("alert", alerts.attend, store, hold, stopping, of)),
         ]
         await web.TCPSite(runner, of.host, of.port, backlog=1024).start()
         await stopping.wait()
-        await link.drain()
-        await asyncio.wait(finishing, timeout=numbers.step_s)
+        await asyncio.gather(link.drain(), asyncio.wait(finishing, timeout=numbers.step_s))
+        linked.cancel()  # which gives back what has not been begun: another instance can have it at once
         await asyncio.sleep(numbers.drain_s)  # whoever follows readiness has looked by then
         await runner.cleanup()
         for task in (*for_ever, *finishing):

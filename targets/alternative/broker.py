@@ -211,11 +211,10 @@ class Link:
         """What the library calls ends with its channel; our own task does not, for it has something to finish."""
 
         async def receive(message: Any) -> None:
+            if self._stopping.is_set():
+                return  # it stays as it is: see drain
             tag, again = message.delivery.delivery_tag, bool(message.delivery.redelivered)
             delivery = Delivery(message.header.properties, message.body, life, tag, again, str(uuid4()))
-            if self._stopping.is_set():
-                await life.settle(delivery, ack=False)
-                return
             with log.within(log.NO_FLOW):
                 task = asyncio.create_task(self._on_message[queue](delivery))
             self.in_hand.add(task)
@@ -224,11 +223,10 @@ class Link:
         return receive
 
     async def drain(self) -> None:
-        """Take nothing more, finish what is in hand, give back what is not finished in time."""
-        if (life := self.life) is not None:
-            for queue in self._on_message:
-                with suppress(BrokerLost):
-                    await life.bounded(life.consuming.basic_cancel(f"{self._instance} {queue}"))
+        """Finish what is in hand, still as the active consumer: another one would overtake it.
+
+        All the rest goes back at once and in its order, when the connection ends.
+        """
         if self.in_hand:
             await asyncio.wait(self.in_hand, timeout=self._numbers.step_s)
         for task in self.in_hand:

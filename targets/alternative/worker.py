@@ -87,7 +87,7 @@ class Worker:
             )
             metrics.count("deliveries_total", status=status)
             metrics.observe("delivery_duration_seconds", duration_ms)
-            await delivery.life.settle(delivery, ack=status != "requeued")
+            await self._settle(delivery, ack=status != "requeued")
 
     async def take_out(self, delivery: Delivery) -> None:
         """The broker has given up on it, and nobody has written its papers."""
@@ -96,7 +96,12 @@ class Worker:
             buried = False
             with suppress(asyncio.CancelledError, Exception):
                 buried = await self._cemetery.bury(delivery, error, delivery.life.lost)
-            await delivery.life.settle(delivery, ack=buried)
+            await self._settle(delivery, ack=buried)
+
+    async def _settle(self, delivery: Delivery, *, ack: bool) -> None:
+        """Whoever stops gives nothing back one by one: see Link.drain."""
+        if ack or not self._stopping.is_set():
+            await delivery.life.settle(delivery, ack=ack)
 
     async def _handled(self, delivery: Delivery) -> str:
         """Have it handled and carry out what that means for it, as far as it goes before it is settled."""
