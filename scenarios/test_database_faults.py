@@ -77,7 +77,7 @@ def test_a_table_that_is_locked_for_a_while_costs_no_event(world: World) -> None
 
 def test_a_database_that_can_only_be_read_is_an_outage_like_any_other(world: World) -> None:
     leads = world.known_leads(3)
-    with slow(world.site, "automation→crm", delay_ms=100) as delay:
+    with slow(world.site, "automation→crm", delay_ms=400) as delay:
         moves = world.move_all(leads, "qualified")
         world.until_logged("call.sent", correlation_id=moves[0].correlation_id)
         waiting = world.unanswered_calls()

@@ -35,7 +35,7 @@ def test_a_lead_that_moves_on_in_time_is_not_escalated(world: World) -> None:
 
 def test_a_timer_that_is_due_before_automation_hears_of_the_move_does_not_fire(world: World) -> None:
     """Neither that of a lead that is gone, nor that of one that has come back since."""
-    _rule(world, after_ms=1_500)
+    _rule(world, after_ms=2_500)
     gone, back = world.new_leads(2)
     world.settled()
     waiting = [_wait_in_engaged(world, lead_id) for lead_id in (gone, back)]

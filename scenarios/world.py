@@ -216,6 +216,11 @@ class World:
         """The last event about an entity that the broker has seen published so far."""
         return self._witnesses.published_of(entity_id)
 
+    def queues_of(self, event_id: str) -> list[str]:
+        """Every queue that an event was published into, its copies too, in the order in which the broker saw it."""
+        published = (message for message in self._witnesses.tapped() if message.what == "published")
+        return [queue for message in published if message.message_id == event_id for queue in message.queues]
+
     def tap_written_down(self) -> AbstractContextManager[None]:
         """For the duration of the block, what the broker sees goes to the evidence at once, and not into memory."""
         return self._witnesses.tap_written_to(self.run.scenario(self.name).tap_file)
