@@ -53,16 +53,14 @@ def _failed_throughout(lines: Sequence[Line], excuses: Sequence[Excuse]) -> set[
 
 def _all_excused(moments: Sequence[str], excuses: Sequence[Excuse]) -> bool:
     """Each moment takes one that excuses any number, or else the one that ends first: later moments need the others."""
-    left = [inf if excuse.most is None else excuse.most for excuse in excuses]
+    ordered = sorted(excuses, key=lambda excuse: (excuse.most is not None, excuse.until))
+    left = [inf if excuse.most is None else excuse.most for excuse in ordered]
     for moment in moments:
-        fit = [
-            (excuse.most is not None, excuse.until, number)
-            for number, excuse in enumerate(excuses)
-            if left[number] and excuse.since <= moment <= later(excuse.until, _AFTERWARDS_S)
-        ]
-        if not fit:
+        there = (n for n, one in enumerate(ordered) if one.since <= moment <= later(one.until, _AFTERWARDS_S))
+        taken = next((n for n in there if left[n]), None)
+        if taken is None:
             return False
-        left[min(fit)[-1]] -= 1
+        left[taken] -= 1
     return True
 
 

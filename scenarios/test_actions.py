@@ -19,8 +19,8 @@ HOOKS, ALERTS = "/hooks", "/alerts"
 WON_RULE, LOST_RULE = "deal-won-notify", "lead-lost-notify"
 DELAYS_MS = (100, 200, 400, 800)
 TOLERANCE = 0.2
-SCHEDULING_MS = 500
-"""What a busy machine may add to a delay. That each delay is the right one, the queues tell."""
+SCHEDULING_MS = 250
+"""What a busy machine may add to a delay."""
 
 
 def test_new_leads_are_given_to_the_active_agents_in_turn(world: World) -> None:

@@ -118,7 +118,7 @@ def test_a_fault_that_is_to_strike_several_times_lies_in_wait_until_it_has() -> 
         ("SIGKILL", "crm", {}, 1),
     ],
 )
-def test_what_lets_a_probe_through_and_no_call_may_cost_an_event_all_its_attempts(
+def test_what_lets_a_probe_through_may_cost_an_event_all_its_attempts_and_an_outage_one(
     monkeypatch: pytest.MonkeyPatch, kind: str, place: str, parameters: dict[str, Any], most: int | None
 ) -> None:
     @contextmanager

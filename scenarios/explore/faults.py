@@ -61,8 +61,11 @@ class _Fault:
 
         Whatever takes a peer away may cost one, where the peer is back before anybody looks whether it is there.
         """
-        if not self.kind.exhausts(target, self.planned.place):
-            return 1
+        return self.times if self.kind.exhausts(target, self.planned.place) else 1
+
+    @property
+    def times(self) -> int | None:
+        """So often it strikes; None: whatever it meets while it is there."""
         times = self.planned.parameters.get("times")
         return None if times is None else int(times)
 
@@ -184,15 +187,14 @@ class Faults:
             attestation.began_at = ambush.at
             if one.kind.lasts_ms:
                 self._over.wait(one.lasts_s(self._at_most_s))
-            else:
-                self._until_it_struck_enough(one, ambush)
+            self._until_it_struck_enough(one, ambush)
             one.hits = ambush.hits()
             attestation.add(one.hits, f"{one.planned.at}: {one.hits} times")
         one.ended_at = wall_now()
 
     def _until_it_struck_enough(self, one: _Fault, ambush: Ambush) -> None:
-        times, until = int(one.planned.parameters.get("times", 1)), time.monotonic() + self._at_most_s
-        while ambush.hits() < times and time.monotonic() < until and not self._over.wait(_LOOK_AGAIN_S):
+        until = time.monotonic() + self._at_most_s
+        while ambush.hits() < (one.times or 1) and time.monotonic() < until and not self._over.wait(_LOOK_AGAIN_S):
             pass
 
     def _come(self, one: _Fault, *, released: Callable[[], object]) -> None:
@@ -230,6 +232,6 @@ def _trigger(one: _Fault, target: Target) -> Trigger:
         when=at.when,
         action=one.kind.action or "hold",
         hold=() if by_the_proxy else tuple(others),
-        times=int(parameters.get("times", 1)) if by_the_proxy else 1,
+        times=one.times or 1 if by_the_proxy else 1,
         delay_ms=int(parameters.get("delay_ms", 0)) if by_the_proxy else 0,
     )
