@@ -50,6 +50,14 @@ class Web(http.server.BaseHTTPRequestHandler):
 print('{"event": "started"}', flush=True)
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Web).serve_forever()
 """
+_WRITER = """
+import sys
+from pathlib import Path
+from harness.environment.stack import load_stack
+stack = load_stack(Path(sys.argv[1]))
+for _ in range(300):
+    stack.save()
+"""
 _OWNER = """
 import sys
 from pathlib import Path
@@ -188,6 +196,13 @@ def test_every_process_offers_what_faults_ask_for(stack: Stack) -> None:
 def test_the_file_that_holds_the_credentials_is_private(stack: Stack) -> None:
     assert stat.S_IMODE(stack.file.stat().st_mode) == 0o600
     assert load_stack(stack.file) == stack
+
+
+def test_two_processes_may_write_it_down_at_once(stack: Stack) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, stack.file], cwd=PROJECT_ROOT) for _ in range(2)]
+    assert [writer.wait(timeout=30) for writer in writers] == [0, 0]
+    assert load_stack(stack.file) == stack
+    assert [file.name for file in stack.file.parent.iterdir() if file.suffix == ".tmp"] == []
 
 
 # --- what can be done to it ------------------------------------------------------------------------------------------

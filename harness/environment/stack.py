@@ -108,9 +108,9 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
         return _url(self.edges[edge])
 
     def save(self) -> None:
-        """Write it down, whole or not at all."""
+        """Write it down, whole or not at all. Two processes may at once: a worker and the command that ends its run."""
         with _writing:
-            draft = self.file.with_suffix(".tmp")
+            draft = self.file.with_suffix(f".{os.getpid()}.tmp")
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
                 out.write(msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=1))
             draft.replace(self.file)

@@ -149,7 +149,7 @@ class QueueStage(Stage):
         self._size = 0
         self._taken = 0  # of the first of them
         self._end: End | None = None
-        self._last_due = 0.0
+        self._last_due = -math.inf
         self._next: tuple[int, float] | None = None
 
     def piece(self, size: int) -> int:
@@ -159,7 +159,8 @@ class QueueStage(Stage):
     def due(self, size: int, arrived: float, previous: float) -> float:
         """When the next piece may go on (``math.inf``: not as things are), by ``time.monotonic``.
 
-        ``arrived``: when it came; ``previous``: when the one before it was due, 0 for the first.
+        ``arrived``: when it came; ``previous``: when the one before it was due. For the first that is ``-math.inf``,
+        not 0: the clock counts from the machine's start, which may be a minute ago.
         """
         raise NotImplementedError
 
