@@ -14,7 +14,7 @@ from functools import cached_property
 import msgspec
 
 from harness.checks.causes import KEPT, kept
-from harness.checks.trace_complete import surroundings_of
+from harness.checks.trace_complete import surroundings_in
 from harness.checks.verdict import Finding, Result, Severity
 from harness.contract.log_lines import InBand
 from harness.evidence.evidence import Evidence
@@ -90,10 +90,7 @@ class _Known:
 
     @cached_property
     def _around(self) -> Surroundings:
-        evidence = self._evidence
-        return surroundings_of(
-            evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances, faults=evidence.faults
-        )
+        return surroundings_in(self._evidence)
 
     def explained(self, finding: Finding, severity: Severity) -> Finding:
         flow = finding.correlation_id or next((self._flows[w] for w in _words(finding) if w in self._flows), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.checks.run_verdict import RunRecord
-from harness.checks.trace_complete import surroundings_of
+from harness.checks.trace_complete import surroundings_in
 from harness.contract.log_lines import InBand
 from harness.evidence.evidence import Evidence, load_evidence
 from harness.evidence.records import ScenarioRecord
@@ -96,7 +96,5 @@ def flow_of(evidence: Evidence, correlation_id: str) -> OneFlow:
     lines = [line for line in evidence.lines if isinstance(line, InBand) and line.correlation_id == correlation_id]
     if not lines:
         return OneFlow(correlation_id, evidence, None)
-    around = surroundings_of(
-        evidence.rows.rules, evidence.scenario.planted, evidence.killed_instances, faults=evidence.faults
-    )
-    return OneFlow(correlation_id, evidence, judge_flow(Flow(correlation_id, lines), around, evidence.lost_lines))
+    judged = judge_flow(Flow(correlation_id, lines), surroundings_in(evidence), evidence.lost_lines)
+    return OneFlow(correlation_id, evidence, judged)

@@ -12,6 +12,7 @@ from harness.evidence.evidence import Evidence
 from harness.evidence.records import Fault, Planted, RuleRow
 from harness.trace.findings import FlowFinding, judge_flow
 from harness.trace.flow import Flow, Surroundings, flow_names, lines_by_flow
+from harness.trace.in_doubt import in_doubt
 from harness.trace.ledger import doubtful
 from harness.trace.render import shortest_trace
 
@@ -24,6 +25,7 @@ def surroundings_of(
     killed_instances: Mapping[str, str],
     answered: Mapping[str, str] | None = None,
     faults: Iterable[Fault] = (),
+    in_doubt: frozenset[str] = frozenset(),
 ) -> Surroundings:
     """What the flows' own lines cannot know, from the other evidence."""
     by_event_type: dict[str, set[str]] = defaultdict(set)
@@ -38,13 +40,25 @@ def surroundings_of(
         planted_events=frozenset(message.message_id for message in planted),
         rules_by_event_type={event_type: frozenset(names) for event_type, names in by_event_type.items()},
         repeating_edges=frozenset(fault.place for fault in faults if fault.repeats),
+        in_doubt=in_doubt,
+    )
+
+
+def surroundings_in(evidence: Evidence) -> Surroundings:
+    """All that the evidence of a scenario says of its flows' surroundings."""
+    killed = evidence.killed_instances
+    return surroundings_of(
+        evidence.rows.rules,
+        evidence.scenario.planted,
+        killed,
+        answered_at(evidence) if killed else {},
+        evidence.faults,
+        in_doubt(evidence),
     )
 
 
 def check(evidence: Evidence) -> Result:
-    killed = evidence.killed_instances
-    answered = answered_at(evidence) if killed else {}
-    around = surroundings_of(evidence.rows.rules, evidence.scenario.planted, killed, answered, evidence.faults)
+    around = surroundings_in(evidence)
     lost, flows = evidence.lost_lines, flow_names(evidence.lines)
     doubted = doubtful(evidence.lines) | _not_looked_at(evidence, around.rules_by_event_type)
     found = (judge_flow(Flow(*flow), around, lost) for flow in lines_by_flow(evidence.lines, doubted).items())

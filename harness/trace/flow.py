@@ -58,6 +58,8 @@ class Surroundings:
     """Enabled rules, by the event type that triggers them."""
     repeating_edges: frozenset[str] = frozenset()
     """Edges on which a fault of ours has repeated what passed."""
+    in_doubt: frozenset[str] = frozenset()
+    """Spans of requests of which their service never learned whether they were committed, because of faults of ours."""
 
 
 def flow_names(lines: Iterable[Line]) -> set[str]:

@@ -46,23 +46,24 @@ def stored_published(flow: Flow, _around: Surroundings) -> Iterator[Obligation]:
 
 def published_was_stored(flow: Flow, around: Surroundings) -> Iterator[Obligation]:
     """Killed between the commit and its line, a service leaves an event that was stored but never logged so: then the
-    request that the event came of was never completed either."""
+    request that the event came of was never completed either, or its service never learned how the COMMIT went."""
     stored = {line.event_id for line in flow.of(EventStored)}
     for line in flow.of(EventPublished):
         if line.event_id not in stored and line.event_id not in around.planted_events:
-            state: State = "excused" if line.parent_span_id in _killed_requests(flow, around) else "orphan"
+            state: State = "excused" if line.parent_span_id in _could_not_tell(flow, around) else "orphan"
             yield Obligation(PUBLISHED, line, state, "event.stored", line.service)
 
 
-def _killed_requests(flow: Flow, around: Surroundings) -> set[str | None]:
-    """Spans of requests that a kill ended, for all that is known before they could tell of what they had committed."""
+def _could_not_tell(flow: Flow, around: Surroundings) -> set[str | None]:
+    """Spans of requests that were ended, for all that is known, before they could tell of what they had committed."""
     kills = kills_in(flow, around)
-    told = {line.span_id for line in flow.of(HttpRequestCompleted)}
-    told |= {line.span_id for line in flow.of(ChangeCommitted) if not kills.explain_next(line)}
+    completed = {line.span_id for line in flow.of(HttpRequestCompleted)}
+    told = {line.span_id for line in flow.of(ChangeCommitted) if not kills.explain_next(line)}
     return {
         line.span_id
         for line in flow.of(HttpRequestReceived)
-        if line.span_id not in told and kills.explain_request(line)
+        if line.span_id not in told
+        and (line.span_id in around.in_doubt if line.span_id in completed else kills.explain_request(line))
     }
 
 
