@@ -6,6 +6,8 @@ ARGS ?=
 TARGET ?= targets/reference.toml
 ENVIRONMENT := auto
 export GAUNTLET_ENVIRONMENT := $(if $(filter auto,$(ENVIRONMENT)),$(GAUNTLET_ENVIRONMENT),$(ENVIRONMENT))
+# An image that forbids Python to keep bytecode would have each of a gate's many processes compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help gate test test-commands test-containers fuzz bench bench-audit bench-judge bench-page bench-proxy demo-reports docs tutorial setup servers lock clean

@@ -31,7 +31,7 @@ from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
 from scenarios.outcomes import FOLDER, OutcomeWriter
 from scenarios.selection import CHAOS, NOT_APPLICABLE_TO, canaries_first, choose, likely_first
-from scenarios.stacks import Stacks
+from scenarios.stacks import BOOTING, BOOTING_FILE, Stacks
 from scenarios.world import World
 
 _RUN = pytest.StashKey[RunDirectory]()
@@ -106,6 +106,7 @@ def run_of(config: pytest.Config) -> RunDirectory:
     if _RUN not in config.stash:
         told = getattr(config, "workerinput", {}).get("gauntlet_run")
         config.stash[_RUN] = RunDirectory(Path(told)) if told else _new_run(config)
+        os.environ.setdefault(BOOTING, str(config.stash[_RUN].root / BOOTING_FILE))
     return config.stash[_RUN]
 
 

@@ -90,7 +90,8 @@ def gate(
     arguments = [
         str(PROJECT_ROOT / "scenarios"), f"--rootdir={PROJECT_ROOT}", f"--run-dir={run_dir}", f"--target={target}",
         f"--source-root={source_root}", f"--seed={seed}", "-p", "no:cacheprovider",
-        "-p", "no:hypothesispytest",  # no scenario needs it, and every process of pytest would wait a second for it
+        # no scenario needs these, and every process of pytest would wait for them, for a second and for a tenth of it
+        "-p", "no:hypothesispytest", "-p", "no:anyio",
         "--no-header", "--tb=short", "-rN", "-o", "console_output_style=classic",  # cli.gate_progress tells the rest
     ]  # fmt: skip
     arguments += ["-k", only] if only else ["--whole"]

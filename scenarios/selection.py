@@ -13,7 +13,7 @@ from harness.environment import faketime
 from harness.environment.capabilities import CLEAN_SLATE
 from harness.environment.external import lacks
 from harness.environment.servers import PROXY, chosen_proxy_server
-from harness.target import load_target
+from harness.target import Target, load_target
 from scenarios.needs import needs_of
 
 CANARY, CHAOS = "canary", "test_random_chaos.py"
@@ -26,8 +26,10 @@ NEEDS_TRIAGE_COMMAND, NEEDS_CLEAN_SLATE = "needs_triage_command", "needs_clean_s
 def choose(config: pytest.Config, items: list[pytest.Item]) -> dict[str, int]:
     """Take out of ``items`` what is not to be run. Why → how many."""
     left_out: dict[str, list[pytest.Item]] = {}
+    target = load_target(Path(config.getoption("--target")))
+    lacking = lacks(target, destructive=config.getoption("--allow-destructive"))
     for item in items:
-        if why := _why_not(config, item):
+        if why := _why_not(config, item, target, lacking):
             left_out.setdefault(why, []).append(item)
     for leavers in left_out.values():
         config.hook.pytest_deselected(items=leavers)
@@ -52,19 +54,17 @@ def likely_first(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-def _why_not(config: pytest.Config, item: pytest.Item) -> str:
+def _why_not(config: pytest.Config, item: pytest.Item, target: Target, lacking: dict[str, str]) -> str:
     if item.get_closest_marker(NIGHTLY) and not (config.getoption("--nightly") or _is_named(config)):
         return "nightly: gauntlet gate --nightly runs them too"
     if item.get_closest_marker(NEEDS_FAKETIME) and faketime.library() is None:
         return f"not applicable here, for libfaketime was not found: {faketime.apt_line()}"
     if item.get_closest_marker(NEEDS_WIRE_PROXY) and chosen_proxy_server() != "wire":
         return f"not applicable here, for only the wire-aware proxy can do it: {PROXY}=wire"
-    target = load_target(Path(config.getoption("--target")))
     if item.get_closest_marker(NEEDS_TRIAGE_COMMAND) and not target.triage:
         return f"{NOT_APPLICABLE_TO} {target.name}, which has no command for triage"
     if item.get_closest_marker(CANARY) and not (target.bugs and target.external is None):
         return f"canaries: no bug is planted into {target.name}"
-    lacking = lacks(target, destructive=config.getoption("--allow-destructive"))
     if lacking and (why := _beyond_reach(item, lacking)):
         return f"{NOT_APPLICABLE_TO} {target.name}: {why}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
@@ -20,12 +21,17 @@ from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
 from scenarios.world import World
 
+BOOTING = "GAUNTLET_BOOTING"
+"""The variable that names the file by which boots take turns: those of a run, and of the runs inside it (canaries)."""
+BOOTING_FILE = ".booting"
+
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Boots of a run take turns: together they would all be late, and so the first scenario of the run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".booting").open("w") as turn:
+    turns = Path(os.environ.get(BOOTING) or folder / BOOTING_FILE)
+    turns.parent.mkdir(parents=True, exist_ok=True)
+    with turns.open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         yield
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 
+import pytest
+
+from chaos.faults.database import commit_held
 from chaos.faults.network import cut, slow
-from chaos.faults.process import killed
+from chaos.faults.process import killed, stopped
+from chaos.faults.site import Attestation, FaultSite
 from harness.clients.together import together
 from harness.environment.waiting import eventually
 from scenarios.world import WITHIN_S, World
@@ -68,3 +74,23 @@ def test_crm_is_killed_while_automation_creates_deals(world: World) -> None:
         world.until_unready("automation")
     world.settled()
     assert world.leads_with_a_deal() == set(leads)
+
+
+@pytest.mark.parametrize(
+    "ended", [killed, pytest.param(stopped, marks=pytest.mark.nightly)], ids=["SIGKILL", "SIGTERM"]
+)
+def test_pipeline_is_ended_before_it_could_ask_how_a_commit_went(
+    world: World, ended: Callable[[FaultSite, str], AbstractContextManager[Attestation]]
+) -> None:
+    """Nobody is left to log that the event was stored. It is stored all the same, and so it is published."""
+    (lead_id,) = world.known_leads(1)
+    with ExitStack() as until_started_again, ExitStack() as until_healed:
+        with commit_held(world.site, "pipeline.stage_history", entity_id=lead_id), ThreadPoolExecutor(1) as client:
+            moving = client.submit(world.pipeline.move_lead, lead_id, "qualified")
+            eventually(world.database.committing, within_s=WITHIN_S, describe="a COMMIT that waits")
+            until_healed.enter_context(cut(world.site, "pipeline→database"))
+            assert moving.result().http_status == 503
+        end = until_started_again.enter_context(ended(world.site, "pipeline"))
+        end.add(1, "pipeline did not know yet how a COMMIT went")
+    world.settled()
+    assert world.leads_with_a_deal() == {lead_id}

@@ -25,7 +25,7 @@ def surroundings_of(
     killed_instances: Mapping[str, str],
     answered: Mapping[str, str] | None = None,
     faults: Iterable[Fault] = (),
-    in_doubt: frozenset[str] = frozenset(),
+    never_told: frozenset[str] = frozenset(),
 ) -> Surroundings:
     """What the flows' own lines cannot know, from the other evidence."""
     by_event_type: dict[str, set[str]] = defaultdict(set)
@@ -40,7 +40,7 @@ def surroundings_of(
         planted_events=frozenset(message.message_id for message in planted),
         rules_by_event_type={event_type: frozenset(names) for event_type, names in by_event_type.items()},
         repeating_edges=frozenset(fault.place for fault in faults if fault.repeats),
-        in_doubt=in_doubt,
+        in_doubt=never_told,
     )
 
 

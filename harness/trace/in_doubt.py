@@ -42,5 +42,5 @@ def in_doubt(evidence: Evidence) -> frozenset[str]:
 
 
 def _cuts_off(fault: Fault, service: str) -> bool:
-    """Does it concern what this service and its database say to each other?"""
-    return fault.place in ("postgres", "database", f"{service}→database")
+    """May it lose what the database answers to this service? What is done to tables or rows refuses, and says so."""
+    return fault.place in ("postgres", f"{service}→database")

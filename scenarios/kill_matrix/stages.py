@@ -89,8 +89,8 @@ def _deselected(hinted: str) -> list[str]:
 
 
 def _pytest(*words: str) -> tuple[str, ...]:
-    # hypothesis's plugin would cost every process a second, and no scenario needs it
-    return ("pytest", *words, "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest")
+    unneeded = ("cacheprovider", "xdist", "hypothesispytest", "anyio")  # hypothesis's would cost every process a second
+    return ("pytest", *words, "-q", *(word for plugin in unneeded for word in ("-p", f"no:{plugin}")))
 
 
 def _touched(bug: Bug, target: Target) -> list[str]:
