@@ -29,9 +29,10 @@ from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, ne
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
 from reports.coverage_text import coverage_line
 from reports.terminal import run_text, scenario_text
+from scenarios.boot_turns import take_turns
 from scenarios.outcomes import FOLDER, OutcomeWriter
 from scenarios.selection import CHAOS, NOT_APPLICABLE_TO, canaries_first, choose, likely_first
-from scenarios.stacks import BOOTING, BOOTING_FILE, Stacks
+from scenarios.stacks import Stacks
 from scenarios.world import World
 
 _RUN = pytest.StashKey[RunDirectory]()
@@ -106,7 +107,7 @@ def run_of(config: pytest.Config) -> RunDirectory:
     if _RUN not in config.stash:
         told = getattr(config, "workerinput", {}).get("gauntlet_run")
         config.stash[_RUN] = RunDirectory(Path(told)) if told else _new_run(config)
-        os.environ.setdefault(BOOTING, str(config.stash[_RUN].root / BOOTING_FILE))
+        take_turns(config.stash[_RUN].root)
     return config.stash[_RUN]
 
 

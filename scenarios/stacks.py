@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
@@ -19,21 +17,8 @@ from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
+from scenarios.boot_turns import one_at_a_time
 from scenarios.world import World
-
-BOOTING = "GAUNTLET_BOOTING"
-"""The variable that names the file by which boots take turns: those of a run, and of the runs inside it (canaries)."""
-BOOTING_FILE = ".booting"
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Boots of a run take turns: together they would all be late, and so the first scenario of the run."""
-    turns = Path(os.environ.get(BOOTING) or folder / BOOTING_FILE)
-    turns.parent.mkdir(parents=True, exist_ok=True)
-    with turns.open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        yield
 
 
 class Stacks:
@@ -82,7 +67,7 @@ class Stacks:
             self._number += 1
             name = f"{self._worker}-{self._number}"
             coming_up = self._coming_up(name, source_root)
-            with _one_at_a_time(self._run.root):
+            with one_at_a_time(self._run.root):
                 self._stack = self._up.enter_context(coming_up)
             self._since = wall_now() if self.target.external else ""
             if "tap" not in self._stack.lacks:
