@@ -446,12 +446,29 @@ def _addresses(run_dir: Path) -> list[str]:
     return [*stack.addresses.values(), *stack.edges.values()]
 
 
-def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(root: Path) -> None:
-    run_dir = root / "kept"
+def _kept(root: Path, run: str) -> Stack:
     script = _OWNER.replace("import boot", "import up").replace("with boot(", "up(").replace(") as stack:\n", ")\n")
     script = script.split("    print")[0]
-    subprocess.run([sys.executable, "-c", script, str(root), "kept"], cwd=PROJECT_ROOT, check=True, timeout=60)
-    (stack,) = stacks_of(run_dir)
+    subprocess.run([sys.executable, "-c", script, str(root), run], cwd=PROJECT_ROOT, check=True, timeout=60)
+    (stack,) = stacks_of(root / run)
+    return stack
+
+
+def test_what_was_started_and_not_written_down_is_ended_all_the_same(root: Path) -> None:
+    """Its owner was killed in between; of the first start after its birth, or of a later one."""
+    stack = _kept(root, "in-between")
+    stack.records["web"].starts.clear()
+    stack.records["rabbitmq"].starts[-1].how = "killed"
+    stack.save()
+    assert sweep(root / "in-between") == [stack.file]
+    assert _nothing_is_left(root / "in-between")
+    (ended,) = stacks_of(root / "in-between")
+    assert (ended.records["web"].starts, ended.records["rabbitmq"].starts[-1].how) == ([], "killed")
+
+
+def test_a_kept_stack_stays_until_it_is_taken_down_and_twice_is_harmless(root: Path) -> None:
+    run_dir = root / "kept"
+    stack = _kept(root, "kept")
     assert _environment_of(stack)["PORT"]
     stack.processes["web"].restart()
     assert down(run_dir) == [stack.file]

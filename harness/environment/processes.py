@@ -181,7 +181,7 @@ class Supervised(ABC):
 
     def notice(self) -> None:
         """Put an end that nobody ordered into the account."""
-        if self.starts and self.starts[-1].how == "running" and not self.alive:
+        if self._accounted and not self.alive:
             self._ended("crashed")
 
     def _answers(self) -> bool:
@@ -198,7 +198,15 @@ class Supervised(ABC):
         self.starts.append(Start(file=file, pid=pid, started_at=at, skew_s=skew_s))
         self._journal()
 
+    @property
+    def _accounted(self) -> bool:
+        """Whether the account has a start that has not ended. What runs without one: whoever started it was killed
+        before it could write that down."""
+        return bool(self.starts) and self.starts[-1].how == "running"
+
     def _ended(self, how: How) -> None:
+        if not self._accounted:
+            return
         self.starts[-1].how = how
         self.starts[-1].ended_at = now()
         self.starts[-1].exit_code = self.exit_code
@@ -274,6 +282,9 @@ class ManagedProcess(Supervised):
         self.notice()
         if not self.alive:
             return True
+        if not self._accounted:
+            self._force()
+            return False
         self.resume()
         keeper.send(self.starts[-1].pid, self.record.stop_signal, self._state_dir)
         try:
@@ -340,7 +351,7 @@ class ManagedProcess(Supervised):
 
     def _ended(self, how: How) -> None:
         super()._ended(how)
-        if self.starts[-1].skew_s:
+        if self.starts and self.starts[-1].skew_s:
             faketime.clear_up(self.starts[-1].pid)
 
 

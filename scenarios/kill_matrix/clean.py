@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +11,11 @@ from pathlib import Path
 
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
-from harness.environment.boot import sweep
 from harness.environment.failures import EnvironmentFailed
 from harness.evidence.clean import Alarm, CleanRecord, CleanRun, Part
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json
-from harness.target import PROJECT_ROOT
+from scenarios.kill_matrix.child import OUTPUT, child
 from scenarios.kill_matrix.stages import CANARIES
 from scenarios.selection import CHAOS
 
@@ -66,19 +63,10 @@ def _is_chaos(scenario: str) -> bool:
 
 
 def _run(words: list[str], run: RunDirectory) -> None:
-    run.root.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT)}
-    output = run.root / "output.txt"
-    with output.open("wb") as file:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "cli", *words],
-                cwd=PROJECT_ROOT, env=environment, stdout=file, stderr=file, check=False,
-            )  # fmt: skip
-        finally:
-            sweep(run.root)
-    if done.returncode not in _GREEN_OR_RED or (run.root / ENVIRONMENT_FAILURE).exists():
-        raise EnvironmentFailed(f"gauntlet {' '.join(words)} ended with exit code {done.returncode}; see {output}")
+    with child([sys.executable, "-m", "cli", *words], run) as gate:
+        code = gate.wait()
+    if code not in _GREEN_OR_RED or (run.root / ENVIRONMENT_FAILURE).exists():
+        raise EnvironmentFailed(f"gauntlet {' '.join(words)} ended with exit code {code}; see {run.root / OUTPUT}")
 
 
 def _alarms(run: RunDirectory) -> Iterator[Alarm]:

@@ -5,7 +5,6 @@ A red for a wrong reason is no end: a gate that it turns red goes on as well, an
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 import time
@@ -16,16 +15,15 @@ from pathlib import Path
 from chaos.seeded_bugs.catalogue import Bug, CatalogueError, plant
 from harness.checks.judge import ScenarioVerdict
 from harness.checks.run_verdict import RunVerdict
-from harness.environment.boot import sweep
 from harness.evidence.clock import seconds_between
 from harness.evidence.hunted import Hunted, Judged, Outcome
 from harness.evidence.records import ScenarioRecord
 from harness.evidence.run_directory import ENVIRONMENT_FAILURE, RunDirectory, read_json
 from harness.target import DEFAULT_TARGET, PROJECT_ROOT, load_target
+from scenarios.kill_matrix.child import OUTPUT, child
 from scenarios.kill_matrix.stages import Stage, each_in_its_own
 
 _LOOK_EVERY_S = 0.2
-_END_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -105,29 +103,19 @@ class _Chase:
 
     def run(self, command: list[str], run: RunDirectory) -> None:
         """Run one stage until it ends, something is red, the time is over or somebody has had enough."""
-        run.root.mkdir(parents=True, exist_ok=True)
         self._run = str(run.root)
-        environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT)}
         before = len(self.judged)
-        with (run.root / "output.txt").open("wb") as output:
-            # a session of its own: Ctrl-C reaches this process alone, which ends what it has started
-            child = subprocess.Popen(
-                command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-            try:
-                self._watch(child, run)
-            finally:
-                _end(child)
-                sweep(run.root)
-        if not self.over and child.returncode != 0 and len(self.judged) == before:
-            self.ended = ("no stack", _last_words(run.root / "output.txt"))
+        with child(command, run) as process:
+            self._watch(process, run)
+        if not self.over and process.returncode != 0 and len(self.judged) == before:
+            self.ended = ("no stack", _last_words(run.root / OUTPUT))
 
-    def _watch(self, child: subprocess.Popen[bytes], run: RunDirectory) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], run: RunDirectory) -> None:
         seen: set[Path] = set()
         alive = True
         while alive:
             try:
-                child.wait(_LOOK_EVERY_S)
+                process.wait(_LOOK_EVERY_S)
                 alive = False
             except subprocess.TimeoutExpired:
                 pass
@@ -221,15 +209,3 @@ def _wrong(red: Judged) -> str:
 def _last_words(output: Path) -> str:
     lines = [line for line in output.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return " | ".join(lines[-3:]) or f"no word; see {output}"
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a stage that is not needed any more. Its stacks are swept afterwards, whatever it managed itself."""
-    if child.poll() is not None:
-        return
-    child.terminate()
-    try:
-        child.wait(_END_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
