@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from harness.evidence.run_directory import RunDirectory, write_json
 from harness.target import PROJECT_ROOT
 from reports.clean import bound, markdown, run_line
 from scenarios.kill_matrix import clean
+from scenarios.kill_matrix.child import child
 from scenarios.kill_matrix.clean import clean_runs
 from tests.conftest import Gauntlet
 
@@ -105,6 +107,23 @@ def test_the_run_at_work_ends_with_the_command(tmp_path: Path, how: signal.Signa
     assert "0 scenarios and 0 random schedules were judged" in said
     assert "Traceback" not in complaint
     assert not _at_work(tmp_path / "001")
+
+
+def test_a_gate_that_is_born_while_its_command_is_interrupted_is_ended_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    born: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **more)
+            born.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), child(["sleep", "60"], RunDirectory(tmp_path / "x")):
+        pass
+    assert born[0].returncode is not None
 
 
 def _at_work(run: Path) -> list[str]:

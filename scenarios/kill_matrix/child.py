@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -21,16 +23,36 @@ def child(command: Sequence[str], run: RunDirectory) -> Iterator[subprocess.Pope
     """It is ended with the block, if it has not ended by then, and so are all stacks of its run."""
     run.root.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"PYTHONPATH": str(PROJECT_ROOT)}
-    with (run.root / OUTPUT).open("wb") as output:
-        # a session of its own: Ctrl-C reaches this process alone, which ends what it has started
-        process = subprocess.Popen(
-            command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with (run.root / OUTPUT).open("wb") as output, _undivided():
+            # a session of its own: Ctrl-C reaches this process alone, which ends what it has started
+            process = subprocess.Popen(
+                command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+        yield process
+    finally:
+        if process:
             _end(process)
-            sweep(run.root)
+        sweep(run.root)
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """Ctrl-C, or what is as good, waits for the end of the block: who is born meanwhile would be known to nobody."""
+    if threading.current_thread() is not threading.main_thread():  # which no signal interrupts
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for missed in came[:1]:
+        signal.raise_signal(missed)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
