@@ -23,6 +23,12 @@ class GateProgress:
         self._run, self._console = run, console
         self._view = GateView(console, presents=lambda: read_presents(run), quiet=quiet)
         self._total = 0
+        self.ended_by_hand = False
+        """Ctrl-C, which reaches servers that are on their way up as well: what these say of it is no failure."""
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """It is told of other ends too, as of a run whose environment has failed."""
+        self.ended_by_hand = excinfo.type is KeyboardInterrupt
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         terminal = session.config.pluginmanager.getplugin("terminalreporter")

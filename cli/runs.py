@@ -103,7 +103,9 @@ def gate(
     arguments += pytest_arguments
     run = RunDirectory(run_dir)
     with past_pytest(to_stderr=as_json) as console:
-        code = _exit_code(int(pytest.main(arguments, plugins=[GateProgress(run, console, quiet=quiet)])), run)
+        watcher = GateProgress(run, console, quiet=quiet)
+        code = int(pytest.main(arguments, plugins=[watcher]))
+        code = INTERRUPTED if watcher.ended_by_hand else _exit_code(code, run)
     if as_json:
         click.echo(_as_json(run, code))
     sys.exit(code)
