@@ -1,5 +1,6 @@
-"""Boots of a run take turns, and so do those of the runs inside it (canaries): together they would all be late, and so
-the first scenario of the run.
+"""Boots of a run take turns, and so do those of the runs inside it (canaries). The first has the machine to itself, for
+the first scenario is to begin early; after it there are as many at a time as there are cores: more would all be late,
+and one alone leaves a core idle while a server of it is waited for.
 """
 
 from __future__ import annotations
@@ -22,10 +23,19 @@ def take_turns(run: Path) -> None:
 
 
 @contextmanager
-def one_at_a_time(run: Path) -> Iterator[None]:
-    """Wait until nobody else boots; nobody else does for the duration of the block."""
+def turn_to_boot(run: Path) -> Iterator[None]:
+    """Wait until no more boot than may; for the duration of the block, this is one of them."""
     turns = Path(os.environ.get(VARIABLE) or run / _FILE)
     turns.parent.mkdir(parents=True, exist_ok=True)
-    with turns.open("w") as turn:
+    with turns.open("ab") as tickets:
+        fcntl.flock(tickets, fcntl.LOCK_EX)
+        number = os.fstat(tickets.fileno()).st_size  # so many have been given out before
+        tickets.write(b".")
+        tickets.flush()
+        if number == 0:
+            yield  # and nobody else gets a ticket meanwhile
+            return
+    lane = number % len(os.sched_getaffinity(0))
+    with turns.with_name(f"{turns.name}-{lane}").open("wb") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         yield

@@ -13,6 +13,7 @@ from harness.evidence.recording import Recording
 from harness.evidence.records import RuleRow
 from harness.evidence.run_directory import RunDirectory
 from harness.trace.flow import Surroundings
+from harness.trace.in_doubt import in_doubt
 from harness.trace.quiet import CALM_S, PAUSE_S, QuietWatch, Rest
 from scenarios.witnesses import Witnesses
 
@@ -64,7 +65,10 @@ class Resting:
         return in_band, len(recorded.operations), len(recorded.planted), len(recorded.faults)
 
     def _surroundings(self) -> Surroundings:
-        return surroundings_of(self.rules, self._recording.planted, killed_instances(self._run, self._stack.name))
+        """Whoever was killed, or never heard how a COMMIT went, will write nothing down any more: not waited for."""
+        killed, faults = killed_instances(self._run, self._stack.name), self._recording.faults
+        never_told = in_doubt(self._log.read_on(), killed, faults)
+        return surroundings_of(self.rules, self._recording.planted, killed, faults=faults, never_told=never_told)
 
     def _unfinished(self) -> list[str]:
         """What the log cannot tell: rows that no relay has sent, messages that nobody has taken."""

@@ -17,7 +17,7 @@ from harness.evidence.clock import wall_now
 from harness.evidence.recording import Recording
 from harness.evidence.run_directory import RunDirectory
 from harness.target import Target
-from scenarios.boot_turns import one_at_a_time
+from scenarios.boot_turns import turn_to_boot
 from scenarios.world import World
 
 
@@ -67,7 +67,7 @@ class Stacks:
             self._number += 1
             name = f"{self._worker}-{self._number}"
             coming_up = self._coming_up(name, source_root)
-            with one_at_a_time(self._run.root):
+            with turn_to_boot(self._run.root):
                 self._stack = self._up.enter_context(coming_up)
             self._since = wall_now() if self.target.external else ""
             if "tap" not in self._stack.lacks:

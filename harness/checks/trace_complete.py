@@ -53,7 +53,7 @@ def surroundings_in(evidence: Evidence) -> Surroundings:
         killed,
         answered_at(evidence) if killed else {},
         evidence.faults,
-        in_doubt(evidence),
+        in_doubt(evidence.lines, killed, evidence.faults),
     )
 
 

@@ -7,40 +7,51 @@ to log that it was stored.
 
 from __future__ import annotations
 
-from harness.contract.log_lines import HttpRequestCompleted, HttpRequestReceived, ServiceStopped
+from collections.abc import Iterable, Mapping
+
+from harness.contract.log_lines import HttpRequestCompleted, HttpRequestReceived, Line, ServiceStopped
 from harness.evidence.clock import later
-from harness.evidence.evidence import Evidence
 from harness.evidence.records import Fault
 
 ASKING_S = 10
 """So long it may take, once the database can be reached again, to ask it how a COMMIT went."""
 
 
-def in_doubt(evidence: Evidence) -> frozenset[str]:
+def in_doubt(lines: Iterable[Line], killed_instances: Mapping[str, str], faults: Iterable[Fault]) -> frozenset[str]:
     """Spans of requests that were answered with a server error while a fault of ours stood between their service and
     its database, by a process that we ended before it could ask.
 
     A process that lives on, that ended by itself, or that had a database to ask, has no excuse.
     """
-    ends = evidence.killed_instances | {line.instance: line.ts for line in evidence.of(ServiceStopped)}
-    if not (ends and evidence.faults):
+    if not (cuts := [fault for fault in faults if _cuts_off_a_database(fault)]):
         return frozenset()
-    received = {line.span_id: line.ts for line in evidence.of(HttpRequestReceived) if line.instance in ends}
+    ends, received, failed = dict(killed_instances), dict[str, str](), list[HttpRequestCompleted]()
+    for line in lines:
+        if isinstance(line, ServiceStopped):
+            ends[line.instance] = line.ts
+        elif isinstance(line, HttpRequestReceived):
+            received[line.span_id] = line.ts
+        elif isinstance(line, HttpRequestCompleted) and line.http_status >= 500:
+            failed.append(line)
     return frozenset(
         line.span_id
-        for line in evidence.of(HttpRequestCompleted)
-        if line.http_status >= 500
+        for line in failed
+        if (end := ends.get(line.instance))
         and (since := received.get(line.span_id))
         and any(
-            _cuts_off(fault, line.service)
+            _is_between(fault, line.service)
             and fault.injected_at <= line.ts
             and since <= fault.healed_at
-            and ends[line.instance] <= later(fault.healed_at, ASKING_S)
-            for fault in evidence.faults
+            and end <= later(fault.healed_at, ASKING_S)
+            for fault in cuts
         )
     )
 
 
-def _cuts_off(fault: Fault, service: str) -> bool:
-    """May it lose what the database answers to this service? What is done to tables or rows refuses, and says so."""
+def _cuts_off_a_database(fault: Fault) -> bool:
+    """May it lose what the database answers? What is done to tables or rows refuses, and says so."""
+    return fault.place == "postgres" or fault.place.endswith("→database")
+
+
+def _is_between(fault: Fault, service: str) -> bool:
     return fault.place in ("postgres", f"{service}→database")
