@@ -204,13 +204,14 @@ class Supervised(ABC):
         before it could write that down."""
         return bool(self.starts) and self.starts[-1].how == "running"
 
-    def _ended(self, how: How) -> None:
+    def _ended(self, how: How) -> bool:
+        """Put its end into the account. Whether there was a start to end."""
         if not self._accounted:
-            return
-        self.starts[-1].how = how
-        self.starts[-1].ended_at = now()
-        self.starts[-1].exit_code = self.exit_code
+            return False
+        start = self.starts[-1]
+        start.how, start.ended_at, start.exit_code = how, now(), self.exit_code
         self._journal()
+        return True
 
 
 class ManagedProcess(Supervised):
@@ -349,10 +350,11 @@ class ManagedProcess(Supervised):
     def _living(pids: set[int]) -> set[int]:
         return {pid for pid in pids if keeper.state_of(pid) not in "ZX"}
 
-    def _ended(self, how: How) -> None:
-        super()._ended(how)
-        if self.starts and self.starts[-1].skew_s:
+    def _ended(self, how: How) -> bool:
+        ended = super()._ended(how)
+        if ended and self.starts[-1].skew_s:
             faketime.clear_up(self.starts[-1].pid)
+        return ended
 
 
 def plain_environment(home: Path) -> dict[str, str]:

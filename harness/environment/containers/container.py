@@ -192,9 +192,9 @@ class ContainerProcess(Supervised):
         handle = self._handle()
         return {} if handle is None else dict(handle.attrs["State"])
 
-    def _ended(self, how: How) -> None:
+    def _ended(self, how: How) -> bool:
         _ = self.log  # while the engine can still tell this start from the next
-        super()._ended(how)
+        return super()._ended(how)
 
 
 @contextmanager
