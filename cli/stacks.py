@@ -71,9 +71,12 @@ def down(run: Path | None) -> None:
 
 
 @gauntlet.command()
-@click.option("--install", is_flag=True, help="Install what is missing: with apt-get where we may, and go install.")
+@click.option(
+    "--install", is_flag=True, help="Install what is missing: with apt-get where we may, go install, npm install."
+)
+@click.option("--again", is_flag=True, help="Also what is only nice to have and could not be installed within a day.")
 @ENVIRONMENT
-def servers(install: bool) -> None:
+def servers(install: bool, again: bool) -> None:
     """Find (or install) the native servers.
 
     Says what the doctor says; with --install, after it has provided what is missing and can be. In containers nothing
@@ -85,7 +88,7 @@ def servers(install: bool) -> None:
 
     if install and not is_named("containers"):
         try:
-            provide(on_step=progress)
+            provide(again=again, on_step=progress)
         except MissingServers:
             if choose_environment().name != "containers":
                 raise

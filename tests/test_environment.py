@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -279,7 +280,11 @@ def apt_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("GAUNTLET_RABBITMQ_BIN", str(tmp_path / "nothing"))
     monkeypatch.setenv("GAUNTLET_LIBFAKETIME", __file__)
     monkeypatch.setenv("GAUNTLET_CHROMIUM", sys.executable)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(provide, "_POLICY", policy)
+    monkeypatch.setattr(
+        provide, "_INSTALLED_OTHERWISE", {name: lambda say: None for name in provide._INSTALLED_OTHERWISE}
+    )
     return log
 
 
@@ -313,7 +318,6 @@ def test_libfaketime_is_installed_where_it_may_and_a_stack_comes_up_without(
     monkeypatch.delenv("GAUNTLET_RABBITMQ_BIN")
     monkeypatch.setenv("GAUNTLET_LIBFAKETIME", str(tmp_path / "nothing"))
     (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho $@ >> {apt_log}\nexit 100\n", encoding="utf-8")
-    monkeypatch.setattr(provide, "_install_toxiproxy", lambda say: None)
     said: list[str] = []
     assert provide.provide(on_step=said.append).rabbitmq.exists()
     assert "faketime" in apt_log.read_text() or "update" in apt_log.read_text()
@@ -355,6 +359,48 @@ def test_one_that_is_nice_to_have_and_cannot_be_had_keeps_no_other_away(
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
     unable = f"#!/bin/sh\necho $@ >> {apt_log}\ncase $* in *faketime) exit 100; esac\n"
     (tmp_path / "apt-get").write_text(unable, encoding="utf-8")
-    monkeypatch.setattr(provide, "_install_toxiproxy", lambda say: None)
     assert provide.provide().rabbitmq.exists()
     assert "install -q -y --no-install-recommends chromium" in apt_log.read_text().splitlines()
+
+
+def test_without_rights_it_is_said_what_could_be_had_with_them(
+    apt_log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GAUNTLET_RABBITMQ_BIN")
+    monkeypatch.setenv("GAUNTLET_CHROMIUM", str(tmp_path / "nothing"))
+    monkeypatch.setattr(provide, "_as_root", lambda: None)
+    said: list[str] = []
+    for _ in range(2):  # it costs no time, and who has the right to install it by then gets it at once
+        provide.provide(on_step=said.append)
+    assert said[0] == said[1]
+    assert re.fullmatch(
+        r"going on without chromium \(Chromium was not found\); to install it: .*apt-get install chromium", said[0]
+    )
+
+
+@pytest.mark.parametrize("name", ["toxiproxy-server", "allure"])
+def test_what_is_nice_to_have_and_could_not_be_had_is_not_tried_again_before_a_day_is_over(
+    name: str, apt_log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried: list[str] = []
+    said: list[str] = []
+
+    def unreachable(say: Callable[[str], None]) -> None:
+        tried.append(name)
+        raise EnvironmentFailed("its registry cannot be reached")
+
+    monkeypatch.delenv("GAUNTLET_RABBITMQ_BIN")
+    monkeypatch.setenv("GAUNTLET_TOXIPROXY", str(tmp_path / "nothing"))
+    monkeypatch.setattr(provide, "_INSTALLED_OTHERWISE", {**provide._INSTALLED_OTHERWISE, name: unreachable})
+    assert provide.provide(on_step=said.append).rabbitmq.exists()
+    assert said == ["going on without: its registry cannot be reached"]
+    provide.provide(on_step=said.append)
+    assert tried == [name]
+    assert re.fullmatch(rf"going on without {name}: .* --install --again", said[1])
+    provide.provide(again=True)
+    assert tried == [name, name]
+    note = tmp_path / "cache" / "gauntlet" / "not-provided" / name
+    assert "its registry cannot be reached" in note.read_text()
+    os.utime(note, (time.time() - 86_500, time.time() - 86_500))
+    provide.provide()
+    assert tried == [name, name, name]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from harness.environment import allure
@@ -20,32 +22,71 @@ from harness.environment.servers import TOXIPROXY_MODULE, Servers, find_servers
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _FORBID = "#!/bin/sh\nexit 101\n"
+_AGAIN_AFTER_S = 24 * 3600
 
 OnStep = Callable[[str], None]
 
 
-def provide(*, on_step: OnStep | None = None) -> Servers:
-    """Install what is missing, and find what is needed. Raises MissingServers with what is needed and still missing."""
+def provide(*, again: bool = False, on_step: OnStep | None = None) -> Servers:
+    """Install what is missing, and find what is needed. Raises MissingServers with what is needed and still missing.
+
+    What is only nice to have keeps nobody waiting twice: where installing it has failed within a day, that is said and
+    not tried, unless it is to be tried ``again``.
+    """
     say = on_step or (lambda step: None)
     try:
         return find_servers(all_of_them=True)
     except MissingServers as error:
         missing = error.missing
-    packages = [one for one in missing if one.name not in ("toxiproxy-server", allure.PACKAGE)]
-    needed, spare = [one for one in packages if one.needed], [one for one in packages if not one.needed]
-    if needed:
+    packages = [one for one in missing if one.name not in _INSTALLED_OTHERWISE]
+    if needed := [one for one in packages if one.needed]:
         _install_packages([one.name for one in needed], packages, say)
-    for one in spare:
-        try:
-            _install_packages([one.name], [one], say)
-        except EnvironmentFailed as failure:
-            say(f"going on without: {failure}")
-    names = {one.name for one in missing}
-    if "toxiproxy-server" in names:
-        _install_toxiproxy(say)
-    if allure.PACKAGE in names:
-        _install_allure(say)
+    for one in missing:
+        if not one.needed:
+            _install_spare(one, say, again=again)
+        elif one.name in _INSTALLED_OTHERWISE:
+            _install(one, say)
     return find_servers()
+
+
+def _install_spare(one: MissingServer, say: OnStep, *, again: bool) -> None:
+    """One that a stack can do without: who cannot have it should not wait for that each time."""
+    failure = _Failure(cache_folder("not-provided") / one.name)
+    if failure.is_recent and not again:
+        say(f"going on without {one.name}: {failure}; to try it again: gauntlet servers --install --again")
+        return
+    try:
+        _install(one, say)
+    except MissingServers:  # nothing was tried
+        say(f"going on without {one.name} ({one.problem}); to install it: {one.remedy}")
+    except EnvironmentFailed as failed:
+        failure.note(failed)
+        say(f"going on without: {failed}")
+
+
+def _install(one: MissingServer, say: OnStep) -> None:
+    if one.name in _INSTALLED_OTHERWISE:
+        _INSTALLED_OTHERWISE[one.name](say)
+    else:
+        _install_packages([one.name], [one], say)
+
+
+class _Failure:
+    """The last time that something could not be installed, kept in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @property
+    def is_recent(self) -> bool:
+        return self._file.exists() and time.time() - self._file.stat().st_mtime < _AGAIN_AFTER_S
+
+    def note(self, failed: EnvironmentFailed) -> None:
+        self._file.write_text(f"{failed}\n", encoding="utf-8")
+
+    def __str__(self) -> str:
+        at = datetime.fromtimestamp(self._file.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+        return f"it could not be installed on {at} ({self._file} says why)"
 
 
 def _install_packages(names: list[str], missing: list[MissingServer], say: OnStep) -> None:
@@ -62,7 +103,7 @@ def _install_packages(names: list[str], missing: list[MissingServer], say: OnSte
 
 def _install_toxiproxy(say: OnStep) -> None:
     if shutil.which("go") is None:
-        return  # what find_servers says about it afterwards is all there is to say
+        return
     folder = cache_folder("bin")
     say(f"go install {TOXIPROXY_MODULE}")
     _run(["go", "install", TOXIPROXY_MODULE], os.environ | {"GOBIN": str(folder)})
@@ -74,10 +115,12 @@ def _install_allure(say: OnStep) -> None:
         return
     command = allure.install_command()
     say(" ".join(command))
-    try:
-        _run(command, dict(os.environ))
-    except EnvironmentFailed as failure:
-        say(f"going on without: {failure}")
+    _run(command, dict(os.environ))
+
+
+_INSTALLED_OTHERWISE = {"toxiproxy-server": _install_toxiproxy, allure.PACKAGE: _install_allure}
+"""What is no package of the distribution. Each is left out where what installs it is not here: ``find_servers`` says
+afterwards all that there is to say."""
 
 
 def _as_root() -> list[str] | None:
