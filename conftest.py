@@ -212,7 +212,7 @@ def _noted(session: pytest.Session) -> Iterator[None]:
             raise
         (run_of(session.config).root / ENVIRONMENT_FAILURE).write_text(str(failure), encoding="utf-8")
         session.shouldstop = "the environment has failed"
-        pytest.fail(str(failure), pytrace=False)
+        raise pytest.fail.Exception(str(failure), pytrace=False) from None  # it says itself what lies behind it
 
 
 @pytest.hookimpl(wrapper=True)

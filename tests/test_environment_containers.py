@@ -199,6 +199,22 @@ def test_a_container_that_ended_by_itself_is_noticed_and_no_verdict_is_given(roo
             stack.assert_standing()
 
 
+def test_a_boot_does_not_wait_for_services_whose_server_has_gone(tmp_path: Path) -> None:
+    """They never come up without it, and would be waited for to the end."""
+    root, run_dir = source_of_tiny_target(tmp_path, service="import signal; signal.pause()"), tmp_path / "run"
+
+    def end_its_server(step: str) -> None:
+        if step == "database has its schema":
+            (server,) = engine.containers(f"{engine.RUN}={run_dir}", f"{engine.PROCESS}=postgres")
+            server.kill()
+
+    coming_up = boot(
+        tiny_target(), run_dir=run_dir, name="main", source_root=root, environment="containers", on_step=end_its_server
+    )
+    with pytest.raises(EnvironmentFailed, match=r"the container of postgres ended \(exit code 137\)"), coming_up:
+        pytest.fail("it came up")
+
+
 def test_a_container_that_cannot_start_fails_the_boot_with_its_last_words(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from harness.environment.stack import Stack, load_stack, stacks_of
 from harness.target import PROJECT_ROOT, Target
 
 OnStep = Callable[[str], None]
+_LOOK_EVERY_S = 0.5
 
 
 @contextmanager
@@ -120,9 +121,9 @@ def _bring_up(target: Target, foundation: Foundation, stack: Stack, lease: PortL
             database = pool.submit(_bring_up_database, target, foundation, stack, on_step)
             between = pool.submit(_bring_up_proxies, target, stack, on_step)
             futures += [broker, database, between, pool.submit(_bring_up_sinks, stack, lease, on_step)]
-            _done([database, between])
+            _done([database, between], stack)
             futures += [pool.submit(_bring_up_service, stack.processes[name], on_step) for name in stack.services]
-            _done(futures)
+            _done(futures, stack)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             while wait(futures, timeout=0.05).not_done:  # without their processes they have nothing to wait for
@@ -132,9 +133,15 @@ def _bring_up(target: Target, foundation: Foundation, stack: Stack, lease: PortL
             raise
 
 
-def _done(futures: list[Future[None]]) -> None:
-    for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-        future.result()
+def _done(futures: list[Future[None]], stack: Stack) -> None:
+    """Wait for all, as long as what is up already is still there: whoever is on the way up waits for it in vain."""
+    while True:
+        done, waiting = wait(futures, timeout=_LOOK_EVERY_S, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        if not waiting:
+            return
+        stack.assert_standing()
 
 
 def _bring_up_broker(foundation: Foundation, stack: Stack, on_step: OnStep) -> None:

@@ -128,11 +128,11 @@ class Stack(msgspec.Struct, kw_only=True, dict=True):
         """Raises EnvironmentFailed if a container has ended by itself, or with its engine: whatever the system did
         since then proves nothing."""
         for process in self._contained():
-            if process.starts and process.starts[-1].how == "running" and not process.alive:
-                process.notice()
-            if process.starts and process.starts[-1].how == "crashed":
+            process.notice()
+            if process.starts and (last := process.starts[-1]).how == "crashed":
                 raise EnvironmentFailed(
-                    f"the container of {process.name} ended, and nobody here has ended it", log=process.log
+                    f"the container of {process.name} ended (exit code {last.exit_code}), and nobody here has ended it",
+                    log=process.log,
                 )
 
     def end(self) -> None:
