@@ -1,6 +1,7 @@
 """The canaries: with a bug planted in the system, the gauntlet must turn red, and for the right property.
 
-Every gate proves its own power on three bugs of its target's catalogue, other ones each day.
+Every gate proves its own power on three bugs of its target's catalogue, other ones each day. Those that die slowly are
+left to the kill matrix: a gate is to take as long on one day as on another.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def drawn(day: str, known: Mapping[str, Bug]) -> dict[str, Bug]:
     found: dict[str, Bug] = {}
     for name in random.Random(day).sample(sorted(known), len(known)):
         scenario = known[name].scenario
-        if is_scenario(scenario) and scenario not in {bug.scenario for bug in found.values()}:
+        fits = is_scenario(scenario) and not known[name].slow
+        if fits and scenario not in {bug.scenario for bug in found.values()}:
             found[name] = known[name]
     return dict(list(found.items())[:COUNT])
 

@@ -19,6 +19,7 @@ def test_some_are_drawn_each_day_and_each_has_a_scenario_of_its_own() -> None:
         assert bugs == drawn(day, KNOWN)
 
 
-def test_each_that_has_a_scenario_has_its_day() -> None:
+def test_each_that_has_a_scenario_has_its_day_unless_it_is_slow() -> None:
     seen = {name for day in DAYS for name in drawn(day, KNOWN)}
-    assert seen == {name for name, bug in KNOWN.items() if is_scenario(bug.scenario)}
+    assert seen == {name for name, bug in KNOWN.items() if is_scenario(bug.scenario) and not bug.slow}
+    assert {"A42", "A43"}.isdisjoint(seen)

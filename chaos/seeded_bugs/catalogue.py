@@ -39,7 +39,10 @@ class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bug(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A planted bug: its story and source, the properties that may convict it, the scenario that should find it."""
+    """A planted bug: its story and source, the properties that may convict it, the scenario that should find it.
+
+    ``slow``: that scenario waits to the end of its patience for what this bug withholds: too long for a gate.
+    """
 
     name: str
     story: str
@@ -47,6 +50,7 @@ class Bug(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: tuple[str, ...]
     scenario: str
     edit: tuple[Edit, ...]
+    slow: bool = False
 
 
 def load_catalogue(path: Path = CATALOGUE) -> dict[str, Bug]:
