@@ -15,6 +15,7 @@ import msgspec
 from cli.door import FAIL, INTERRUPTED, PASS, gauntlet
 from cli.options import (
     ENVIRONMENT,
+    GATE_WORKERS,
     RUN_DIR,
     SEED,
     SOURCE_ROOT,
@@ -163,7 +164,7 @@ def _properties_exist(catalogue: Mapping[str, Bug]) -> None:
     "--schedules", type=click.IntRange(0), default=10, show_default=True, help="Of random chaos, in each run."
 )
 @click.option("--keep", is_flag=True, help="Keep the evidence of green runs as well.")
-@WORKERS
+@GATE_WORKERS
 @ENVIRONMENT
 @SEED
 @click.option(

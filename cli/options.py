@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,13 +16,21 @@ from harness.target import DEFAULT_TARGET, PROJECT_ROOT
 if TYPE_CHECKING:
     from harness.checks.run_verdict import RunVerdict
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 
 
-WORKERS = click.option(
-    "-n", "--workers", type=click.IntRange(1), default=min(6, len(os.sched_getaffinity(0)) + 2),
-    show_default="two more than there are cores, six at most", help="Stacks at work.",
-)  # fmt: skip
+def _workers(more: int, in_words: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "-n", "--workers", type=click.IntRange(1), default=min(6, len(os.sched_getaffinity(0)) + more),
+        show_default=f"{in_words} more than there are cores, six at most", help="Stacks at work.",
+    )  # fmt: skip
+
+
+WORKERS = _workers(2, "two")
+GATE_WORKERS = _workers(3, "three")
+"""One of them only watches the canaries for a good part of a gate."""
 SEED = click.option("--seed", type=int, help="Seed of the run; drawn if not given.")
 RUN_DIR = click.option(
     "--run-dir", type=click.Path(path_type=Path), help="Where the evidence goes (default: runs/TIME-SEED)."

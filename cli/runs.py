@@ -15,12 +15,12 @@ import msgspec
 from cli.door import BY_VERDICT, FAIL, INTERRUPTED, NO_ENVIRONMENT, PASS, USAGE, gauntlet
 from cli.options import (
     ENVIRONMENT,
+    GATE_WORKERS,
     RUN,
     RUN_DIR,
     SEED,
     SOURCE_ROOT,
     TARGET,
-    WORKERS,
     drawn_seed,
     new_run,
     newest_run,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @gauntlet.command()
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
-@WORKERS
+@GATE_WORKERS
 @click.option("-k", "only", metavar="EXPRESSION", help="Only scenarios whose names match (as in pytest).")
 @click.option("-q", "--quiet", is_flag=True, help="No line for what is green: only what is not, and the verdict.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; all else goes to stderr.")
